@@ -1,0 +1,49 @@
+# `make demo` and `make test` work on a machine that has git, make and Python 3.11, and nothing else.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.installed
+TORCH := torch==2.13.0
+
+# What `make demo` shows: a command of the manual, as a user would type it.
+DEMO = $(BIN)/maquette --help
+
+# Compiled bytecode makes every start three times faster; some environments forbid it.
+unexport PYTHONDONTWRITEBYTECODE
+export HF_HUB_OFFLINE := 1
+
+.PHONY: help install demo test lint format clean
+
+help:
+	@echo "make demo    install, then run the main job on the model that comes with the package"
+	@echo "make test    install, then run every test"
+	@echo "make lint    check style, formatting and types"
+	@echo "make format  rewrite the sources in the project's style"
+	@echo "make clean   remove the virtual environment and caches"
+
+install: $(READY)
+
+# Torch comes first and alone, as the pinned version: nothing later may choose another build of it.
+$(READY): pyproject.toml constraints-dev.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet $(TORCH)
+	$(BIN)/python -m pip install --quiet -c constraints-dev.txt -e '.[dev]'
+	touch $@
+
+demo: $(READY)
+	$(DEMO)
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+lint: $(READY)
+	$(BIN)/ruff check src tests
+	$(BIN)/ruff format --check src tests
+	$(BIN)/ty check
+
+format: $(READY)
+	$(BIN)/ruff check --fix src tests
+	$(BIN)/ruff format src tests
+
+clean:
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,6 @@
+"""Let `python -m maquette` be the same as the `maquette` command."""
+
+from maquette.cli.app import main
+
+if __name__ == "__main__":
+    main()
