@@ -1,0 +1,1 @@
+"""The mathematics every family shares: noise levels, what a network output means, how its error is weighed."""

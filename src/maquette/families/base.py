@@ -1,0 +1,57 @@
+"""The one seam between a model family and everything else."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from maquette.diffusion.scheduler import Diffusion
+from maquette.types import Conditioning, ImageCode, Tokens
+
+if TYPE_CHECKING:
+    from diffusers import DiffusionPipeline
+
+
+@runtime_checkable
+class Family(Protocol):
+    """A loaded checkpoint. ``modules["denoiser"]`` always exists; other names are the family's own.
+
+    size_multiple: picture height and width must be multiples of it, in pixels.
+    latent_factor: pixels per position of the clean sample, for masks; 1 where the sample is no picture.
+    default_size: (height, width) in pixels that the checkpoint was trained at.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def modules(self) -> Mapping[str, nn.Module]: ...
+    @property
+    def diffusion(self) -> Diffusion: ...
+    @property
+    def size_multiple(self) -> int: ...
+    @property
+    def latent_factor(self) -> int: ...
+    @property
+    def default_size(self) -> tuple[int, int]: ...
+    def encode_images(self, pixels: Float[Tensor, "b 3 h w"], geometry: Int[Tensor, "b 6"]) -> ImageCode:
+        """Pixels in [-1, 1] and their geometry (original height, width, crop top, left, height, width) -> code."""
+        ...
+
+    def tokenize(self, captions: Sequence[str]) -> Tokens:
+        """Token ids per text encoder, padded as the family's pipeline pads them. Raises DataError on nothing."""
+        ...
+
+    def embed_text(self, tokens: Tokens) -> Conditioning:
+        """Text conditioning of the tokens, with gradient where a text module requires it; {} gives {}."""
+        ...
+
+    def predict(
+        self, x: Float[Tensor, "b *s"], t: Float[Tensor, " b"], cond: Conditioning
+    ) -> Float[Tensor, "b *s"]:
+        """The denoiser's raw output F for input c_in * x_t at time t."""
+        ...
+
+    def pipeline(self) -> "DiffusionPipeline":
+        """A diffusers pipeline over the same modules: the only way pictures are made."""
+        ...
