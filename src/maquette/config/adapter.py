@@ -1,0 +1,94 @@
+"""The sections about what is trained: the denoiser's adapter or all of its weights, and the text encoders."""
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from maquette.config.section import Count, Fraction, LocalPath, Positive, Section, Text, Texts
+
+Targets = Literal["attention", "attention+feed_forward", "attention+feed_forward+convolutions"] | Texts
+
+
+class _LowRank(Section):
+    """What all adapters of low rank share."""
+
+    rank: Count = 16
+    """Rank r of the update: capacity and file size grow with it. Source: ours (16); S3 uses 4, S1 8, S2 32."""
+    lora_alpha: Positive = Field(default_factory=lambda data: float(data["rank"]))
+    """The update is scaled by lora_alpha / rank. Unset: equal to rank, so that the scale is 1. Source: S0, S1, S3."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of the adapter's inputs that is dropped in training. Source: peft, diffusers (0); S0 uses 0.1."""
+    targets: Targets = "attention"
+    """Which layers get an update: a named group, or a list of module-name patterns ("to_q", "up_blocks.1.*.to_v").
+    Source: S0 to S3 (the four projections of every attention)."""
+    blocks: Texts = ()
+    """Restrict the targets to these parts of the denoiser ("up_blocks.0.attentions.1"). Empty: all of it. Source:
+    B-LoRA (Frenkel et al. 2024, arXiv 2403.14572) trains up_blocks.0.attentions.0 and .1."""
+    rank_pattern: Mapping[Text, Count] = {}
+    """Other ranks for the modules that match a pattern: {"mid_block" = 32}."""
+    start_from: LocalPath | None = None
+    """An adapter file of the same kind and shape to continue from."""
+
+
+class LoraConfig(_LowRank):
+    """Low-rank pairs beside frozen weights. Source: Hu et al. 2021 (arXiv 2106.09685)."""
+
+    kind: Literal["lora"] = "lora"
+    rslora: bool = False
+    """Scale by lora_alpha / sqrt(rank) instead, so that high ranks learn as fast. Source: Kalajdzievski 2023 (arXiv
+    2312.03732)."""
+    init: Literal["gaussian", "kaiming"] = "gaussian"
+    """How the down matrix starts: N(0, 1/rank^2), or peft's kaiming-uniform. The up matrix starts at 0. Source: S0,
+    S2, diffusers (gaussian)."""
+
+
+class DoraConfig(_LowRank):
+    """LoRA on the direction of each weight, with its magnitude learned apart. Source: Liu et al. 2024 (2402.09353)."""
+
+    kind: Literal["dora"] = "dora"
+    rslora: bool = False
+    """Scale by lora_alpha / sqrt(rank) instead. Source: Kalajdzievski 2023 (arXiv 2312.03732)."""
+    init: Literal["gaussian", "kaiming"] = "gaussian"
+    """How the down matrix starts; see the kind lora."""
+
+
+class LohaConfig(_LowRank):
+    """The elementwise product of two low-rank updates. Source: Hyeon-Woo et al. 2021 (arXiv 2108.06098); LyCORIS."""
+
+    kind: Literal["loha"] = "loha"
+
+
+class LokrConfig(_LowRank):
+    """A Kronecker product of small matrices. Source: Yeh et al. 2023 (arXiv 2309.14859); LyCORIS."""
+
+    kind: Literal["lokr"] = "lokr"
+    factor: Annotated[int, Field(ge=-1)] = -1
+    """Size of the first factor; -1 takes the most even split. Source: LyCORIS, peft (-1)."""
+    decompose_both: bool = False
+    """Make the first factor low-rank as well. Source: LyCORIS, peft (false)."""
+
+
+class FullConfig(Section):
+    """All weights of the denoiser. Source: S3 (DreamBooth)."""
+
+    kind: Literal["full"] = "full"
+
+
+AdapterConfig = Annotated[LoraConfig | DoraConfig | LohaConfig | LokrConfig | FullConfig, Field(discriminator="kind")]
+
+
+class TextEncoderConfig(Section):
+    """Whether the text encoders learn too. Every text encoder of the base is treated alike."""
+
+    train: Literal["none", "lora", "full"] = "none"
+    """Nothing; low-rank updates of the adapter's kind on their attention; or all weights, with adapter.kind = "full".
+    Source: S1, S3 (none)."""
+    lr: Positive | None = None
+    """Their own learning rate. Unset: the optimizer's. Source: S1 trains them at half the denoiser's rate (5e-5)."""
+    rank: Count | None = None
+    """Rank of their updates. Unset: adapter.rank."""
+    lora_alpha: Positive | None = None
+    """Scale of their updates, over their rank. Unset: as adapter.lora_alpha relates to adapter.rank."""
+    stop: Fraction = 1.0
+    """Freeze them after this share of the run. Source: diffusers (train_text_encoder_frac=1.0)."""
