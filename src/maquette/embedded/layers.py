@@ -9,7 +9,7 @@ from PIL import Image, ImageFilter
 
 from maquette.embedded.canvas import FIRST_OBJECT_INK, SIDE
 
-Pixels = NDArray[np.float32]
+Pixels = NDArray[np.floating]
 
 LUMA: Final = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 

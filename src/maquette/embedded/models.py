@@ -1,0 +1,69 @@
+"""The networks of the embedded base model, maquette-64: Stable Diffusion 1's architecture at toy size, untrained."""
+
+import torch
+from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from maquette.training.seeds import global_generators, key_at
+
+WIDTH = 128
+"""Features of a text token, which the denoiser attends to."""
+
+
+def new_autoencoder(seed: int) -> AutoencoderKL:
+    """64x64 pixels to 16x16 latents of 4 channels, as Stable Diffusion's but for one halving less."""
+    with global_generators(key_at(seed, 0, stream="autoencoder")):
+        return AutoencoderKL(
+            down_block_types=("DownEncoderBlock2D",) * 3,
+            up_block_types=("UpDecoderBlock2D",) * 3,
+            block_out_channels=(24, 48, 96),
+            layers_per_block=1,
+            latent_channels=4,
+            norm_num_groups=8,
+            sample_size=64,
+            mid_block_add_attention=False,
+            scaling_factor=1.0,
+        ).to(memory_format=torch.channels_last)
+
+
+def new_denoiser(seed: int) -> UNet2DConditionModel:
+    """9.1 M parameters; no attention at 16x16, where it costs most and brings least."""
+    with global_generators(key_at(seed, 0, stream="denoiser")):
+        return UNet2DConditionModel(
+            sample_size=16,
+            in_channels=4,
+            out_channels=4,
+            block_out_channels=(48, 96, 192),
+            down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+            up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+            layers_per_block=1,
+            cross_attention_dim=WIDTH,
+            attention_head_dim=4,
+            norm_num_groups=16,
+        ).to(memory_format=torch.channels_last)
+
+
+def new_text_encoder(seed: int, tokenizer: CLIPTokenizer) -> CLIPTextModel:
+    """Three layers, with the start and end tokens of its tokenizer, so that pooling finds the end whatever is added."""
+    with global_generators(key_at(seed, 0, stream="text_encoder")):
+        return CLIPTextModel(
+            CLIPTextConfig(
+                vocab_size=len(tokenizer),
+                hidden_size=WIDTH,
+                intermediate_size=4 * WIDTH,
+                num_hidden_layers=3,
+                num_attention_heads=4,
+                max_position_embeddings=tokenizer.model_max_length,
+                projection_dim=WIDTH,
+                bos_token_id=tokenizer.bos_token_id,
+                eos_token_id=tokenizer.eos_token_id,
+                pad_token_id=tokenizer.pad_token_id,
+            )
+        )
+
+
+def new_scheduler() -> DDPMScheduler:
+    """Stable Diffusion 1's noise schedule, epsilon prediction."""
+    return DDPMScheduler(
+        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False, steps_offset=1
+    )
