@@ -1,0 +1,166 @@
+"""From the configuration to what is trained: adapters or whole modules, put into a loaded family."""
+
+import math
+from collections.abc import Mapping
+from typing import assert_never
+
+import torch
+from peft import PeftConfig
+from peft.tuners.loha.layer import LoHaLayer
+from peft.tuners.lokr.layer import LoKrLayer
+from torch import Generator, nn
+
+from maquette.adapters.base import ParamGroup, Trainable
+from maquette.adapters.combined import Combined
+from maquette.adapters.full import Full, unfreeze
+from maquette.adapters.injected import Injected, Layer, inject
+from maquette.adapters.lora import peft_lora, start_lora
+from maquette.adapters.lycoris import peft_loha, peft_lokr, start_loha, start_lokr
+from maquette.adapters.targets import check_matched, matches, select
+from maquette.config.adapter import AdapterConfig, DoraConfig, FullConfig, LohaConfig, LokrConfig, LoraConfig
+from maquette.config.schema import RunConfig
+from maquette.errors import ModelError
+from maquette.families.base import Family
+
+LowRankConfig = LoraConfig | DoraConfig | LohaConfig | LokrConfig
+
+
+def attach(config: RunConfig, family: Family, *, steps: int, weight_decay: float, rng: Generator) -> Trainable:
+    """Freeze the family but for what the run trains, and make that ready to train: in fp32, at its starting values.
+
+    steps: length of the run in optimiser steps, of which text_encoder.stop takes its share. rng: a CPU generator for
+    the starting values, drawn layer by layer. Raises ConfigError for patterns that match nothing, ModelError where the
+    base lacks what is to be trained.
+    """
+    for module in family.modules.values():
+        module.requires_grad_(requires_grad=False)
+    group = ParamGroup("denoiser", (), config.denoiser_lr, weight_decay)
+    parts: list[Trainable] = [denoiser_part(config.adapter, family.modules["denoiser"], group, rng)]
+    text = config.text_encoder
+    halt_at = None if text.stop == 1.0 else round(text.stop * steps)
+    for name, module in text_encoders(family, needed=text.train != "none").items():
+        group = ParamGroup(name, (), config.text_encoder_lr, weight_decay, halt_at)
+        match text.train:
+            case "none":
+                pass
+            case "full":
+                parts.append(full(name, module, group))
+            case "lora":
+                parts.append(text_part(config, name, module, group, rng))
+            case _:
+                assert_never(text.train)
+    return Combined(parts) if len(parts) > 1 else parts[0]
+
+
+def text_encoders(family: Family, *, needed: bool) -> Mapping[str, nn.Module]:
+    """The family's text encoders, by name. Raises ModelError where it has none and they are needed."""
+    found = {name: module for name, module in family.modules.items() if name.startswith("text_encoder")}
+    if needed and not found:
+        raise ModelError(
+            f'text_encoder.train asks for the text encoder, but the base (family "{family.name}") was loaded without '
+            f'one; it has {", ".join(family.modules)}. Set text_encoder.train = "none", or load the whole base.'
+        )
+    return found
+
+
+def denoiser_part(config: AdapterConfig, module: nn.Module, group: ParamGroup, rng: Generator) -> Trainable:
+    """What is trained of the denoiser."""
+    match config:
+        case LoraConfig() | DoraConfig() | LohaConfig() | LokrConfig():
+            ranks = layer_ranks(config, module)
+            return low_rank(config, "denoiser", module, ranks, scales_of(config, ranks), group, rng)
+        case FullConfig():
+            return full("denoiser", module, group)
+        case _:
+            assert_never(config)
+
+
+def text_part(config: RunConfig, name: str, module: nn.Module, group: ParamGroup, rng: Generator) -> Trainable:
+    """An update of the adapter's kind on the attention of one text encoder."""
+    assert not isinstance(config.adapter, FullConfig)  # refused by the configuration
+    alpha = {"rank": config.text_encoder_rank, "lora_alpha": config.text_encoder_alpha}
+    own = config.adapter.model_copy(update=alpha)
+    ranks = dict.fromkeys(select(module, "attention"), config.text_encoder_rank)
+    return low_rank(own, name, module, ranks, scales_of(own, ranks), group, rng)
+
+
+def full(name: str, module: nn.Module, group: ParamGroup) -> Full:
+    """All parameters of a module, in the group's terms."""
+    params = unfreeze(module)
+    return Full(name, params, filled(group, list(params.values())))
+
+
+def low_rank(
+    config: LowRankConfig,
+    name: str,
+    module: nn.Module,
+    ranks: Mapping[str, int],
+    scales: Mapping[str, float],
+    group: ParamGroup,
+    rng: Generator,
+) -> Injected:
+    """Inject an adapter and give its factors their starting values."""
+    layers = inject(module, peft_config(config, ranks), scales)
+    for layer in layers.values():
+        start(config, layer, rng)
+    part = Injected(name, layers, group)
+    return Injected(name, layers, filled(group, list(part.parameters().values())))
+
+
+def filled(group: ParamGroup, params: list[nn.Parameter]) -> ParamGroup:
+    """The group with its parameters."""
+    return ParamGroup(group.name, params, group.lr, group.weight_decay, group.halt_at, group.clip)
+
+
+def peft_config(config: LowRankConfig, ranks: Mapping[str, int]) -> PeftConfig:
+    """What peft is asked to build."""
+    match config:
+        case LoraConfig():
+            return peft_lora(ranks, dropout=config.dropout)
+        case DoraConfig():
+            return peft_lora(ranks, dora=True, dropout=config.dropout)
+        case LohaConfig():
+            return peft_loha(ranks, dropout=config.dropout)
+        case LokrConfig():
+            kron = {"factor": config.factor, "decompose_both": config.decompose_both}
+            return peft_lokr(ranks, dropout=config.dropout, **kron)
+        case _:
+            assert_never(config)
+
+
+def start(config: LowRankConfig, layer: Layer, rng: Generator) -> None:
+    """Give one layer the starting values of its kind; all kinds start as the base."""
+    match config:
+        case LoraConfig() | DoraConfig():
+            start_lora(layer, "default", config.init, rng)
+        case LohaConfig():
+            assert isinstance(layer, LoHaLayer)
+            start_loha(layer, "default", rng)
+        case LokrConfig():
+            assert isinstance(layer, LoKrLayer)
+            start_lokr(layer, "default", rng)
+        case _:
+            assert_never(config)
+
+
+def layer_ranks(config: LowRankConfig, module: nn.Module) -> dict[str, int]:
+    """Rank of each targeted layer; where several patterns of ``rank_pattern`` match one, the last of them counts."""
+    paths = select(module, config.targets, config.blocks)
+    check_matched(list(config.rank_pattern), paths, "adapter.rank_pattern")
+    ranks = dict.fromkeys(paths, config.rank)
+    for pattern, rank in config.rank_pattern.items():
+        ranks |= {path: rank for path in paths if matches(pattern, path)}
+    return ranks
+
+
+def scales_of(config: LowRankConfig, ranks: Mapping[str, int]) -> dict[str, float]:
+    """Scale of each layer's update.
+
+    lora_alpha / rank for every layer, also those that ``rank_pattern`` gives another rank; with rslora, lora_alpha over
+    the root of each layer's own rank. Rounded so that alpha = scale * rank is a number that files hold exactly: what is
+    read back then is what was trained, to the last bit.
+    """
+    rslora = isinstance(config, LoraConfig | DoraConfig) and config.rslora
+    plain = config.lora_alpha / config.rank
+    scales = {path: config.lora_alpha / math.sqrt(rank) if rslora else plain for path, rank in ranks.items()}
+    return {path: torch.tensor(scale * ranks[path]).item() / ranks[path] for path, scale in scales.items()}
