@@ -85,12 +85,7 @@ def preset_layer(name: str) -> Layer:
 def file_layer(file: Path) -> Layer:
     """The settings of a TOML file, with its relative paths made to start at the file's own folder."""
     tree, text = read_toml(file)
-    for key in keys():
-        if key.is_path:
-            for holder in _holders(tree, key.path.split(".")[:-1]):
-                value = holder.get(key.name)
-                if isinstance(value, str):
-                    holder[key.name] = _anchored(value, file.parent, always=_is_local(key.path))
+    _anchor(tree, file.parent)
     return Layer(str(file), tree, text)
 
 
@@ -99,7 +94,8 @@ def flag_layer(flags: Mapping[str, object]) -> Layer:
     tree: Tree = {}
     given = {flag: value for flag, value in flags.items() if value is not None}
     for flag, value in given.items():
-        put(tree, FLAGS[flag].split("."), value)
+        put(tree, FLAGS[flag].split("."), str(value))
+    _anchor(tree, Path())
     return Layer("flags", tree, flags={FLAGS[flag]: flag for flag in given})
 
 
@@ -125,6 +121,7 @@ def set_layer(assignments: Sequence[str]) -> Layer:
                 problems.append(f"--set {key}: cannot be set beside {key.rpartition('.')[0]}, which is not a table.")
     if problems:
         raise ConfigError("\n".join(problems))
+    _anchor(tree, Path())
     return Layer("--set", tree, flags=flags)
 
 
@@ -189,19 +186,24 @@ def _default_kind(path: str) -> str:
     return str(value)
 
 
+def _anchor(tree: Tree, folder: Path) -> None:
+    """Make every path in a tree absolute, so that the settings mean the same wherever they are read again.
+
+    A base model's name stays as it is when there is no such file, since it may be a hub id.
+    """
+    for key in keys():
+        if key.is_path:
+            for holder in _holders(tree, key.path.split(".")[:-1]):
+                value = holder.get(key.name)
+                if isinstance(value, str) and value:
+                    path = folder / Path(value).expanduser()
+                    if path.exists() or not key.path.startswith("model."):
+                        holder[key.name] = str(path.absolute())
+
+
 def _holders(tree: object, parts: Sequence[str]) -> list[Tree]:
     if isinstance(tree, list):
         return [holder for part in tree for holder in _holders(part, parts)]
     if not isinstance(tree, dict):
         return []
     return _holders(tree.get(parts[0]), parts[1:]) if parts else [tree]
-
-
-def _is_local(path: str) -> bool:
-    return not path.startswith("model.")
-
-
-def _anchored(value: str, folder: Path, *, always: bool) -> str:
-    """A path as the file means it; a name that may also be a hub id stays as it is unless there is such a file."""
-    path = folder / Path(value).expanduser()
-    return str(path.absolute()) if value and (always or path.exists()) else value

@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
 
 class Section(BaseModel):
@@ -23,7 +24,13 @@ class RelativeToFile:
     """Marks a value that names a file or folder: in a TOML file it is relative to that file."""
 
 
-LocalPath = Annotated[Path, RelativeToFile(), Field(strict=False)]
+def _named(value: object) -> object:
+    if value == "":  # which pathlib would take for the working directory
+        raise PydanticCustomError("string_too_short", "a path that is not empty")
+    return value
+
+
+LocalPath = Annotated[Path, RelativeToFile(), BeforeValidator(_named), Field(strict=False)]
 """A file or folder on this machine."""
 
 LocalOrHub = Annotated[str, RelativeToFile(), Field(min_length=1)]

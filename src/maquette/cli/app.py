@@ -1,0 +1,106 @@
+"""The `maquette` command: its subcommands, and what becomes of errors."""
+
+import logging
+import sys
+import tempfile
+import traceback
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from maquette import __version__
+from maquette.cli.config import config
+from maquette.cli.init import init
+from maquette.cli.presets import presets
+from maquette.cli.train import train
+from maquette.cli.world import world_app
+from maquette.errors import Interrupted, MaquetteError
+
+app = typer.Typer(
+    name="maquette",
+    help="Teach a text-to-image diffusion model a subject, a style or a face, from a few pictures.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,  # `main` turns exceptions into sentences
+)
+app.command()(train)
+app.command()(config)
+app.command()(presets)
+app.command()(init)
+app.add_typer(world_app, name="world")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"maquette {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code.
+
+    0: done. 2: a mistake in what was asked, explained in one paragraph. 130: interrupted. 1: a fault of maquette's own,
+    with the traceback in a file that is named.
+    """
+    _report_warnings()
+    try:
+        code = app(args=arguments, prog_name="maquette", standalone_mode=False)
+    except Interrupted as stop:
+        return _say(str(stop) or "interrupted.", 130)
+    except MaquetteError as error:
+        return _say(str(error), 2)
+    except typer.TyperException as error:
+        return _misused(error)
+    except (KeyboardInterrupt, typer.Abort):
+        return _say("interrupted.", 130)
+    except BrokenPipeError:  # the reader of a pipe has seen enough
+        sys.stdout = None
+        return 0
+    except Exception as error:  # noqa: BLE001 - the outermost edge: whatever it is, the user gets a sentence
+        return _say(f"{type(error).__name__}: {error}\nThis is a fault of maquette. {_log_of(error)}", 1)
+    return code if isinstance(code, int) else 0
+
+
+def _misused(error: typer.TyperException) -> int:
+    """A flag or argument that typer does not accept; without a message it has shown the help that was meant."""
+    if not error.format_message():
+        return 2
+    command = getattr(getattr(error, "ctx", None), "command_path", "maquette")
+    return _say(f"{error.format_message()} See `{command} --help`.", 2)
+
+
+def _say(message: str, code: int) -> int:
+    typer.secho("error: ", fg="red", err=True, nl=False)
+    typer.echo(message, err=True)
+    return code
+
+
+def _log_of(error: Exception) -> str:
+    with tempfile.NamedTemporaryFile("w", prefix="maquette-", suffix=".log", delete=False, encoding="utf-8") as log:
+        log.write(f"maquette {__version__}, Python {sys.version}\n{' '.join(sys.argv)}\n\n")
+        traceback.print_exception(error, file=log)
+    return f"The full account is in {log.name}"
+
+
+def _report_warnings() -> None:
+    """Show what the library has to say (its log) on the terminal, one line each."""
+    logger = logging.getLogger("maquette")
+    if not logger.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(_Lines())
+        logger.addHandler(handler)
+
+
+class _Lines(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return f"{record.levelname.lower()}: {record.getMessage()}"

@@ -1,0 +1,90 @@
+"""`maquette train`: learn from a folder of pictures, or as a TOML file says."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from maquette.errors import ConfigError
+
+if TYPE_CHECKING:
+    from maquette.config.schema import RunConfig
+
+Source = Annotated[
+    Path | None, typer.Argument(metavar="SOURCE", help="A folder of pictures, or a TOML file (see `maquette init`).")
+]
+Prompt = Annotated[
+    str | None, typer.Option("--prompt", help='What the pictures show: "a photo of sks dog". Replaces caption files.')
+]
+Base = Annotated[
+    str | None, typer.Option("--base", help="The base model: maquette-64, a folder, a .safetensors file or a hub id.")
+]
+Out = Annotated[Path | None, typer.Option("--out", help="The run's folder. Default: runs/ and the name of SOURCE.")]
+Preset = Annotated[str | None, typer.Option("--preset", help="Start from a recipe (see `maquette presets`).")]
+Device = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda or mps.")]
+Set = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any other setting: --set adapter.rank=32.")
+]
+
+
+def train(
+    source: Source = None,
+    prompt: Prompt = None,
+    base: Base = None,
+    out: Out = None,
+    preset: Preset = None,
+    device: Device = None,
+    set_: Set = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out from its checkpoint.")] = False,
+) -> None:
+    """Train an adapter, or all of a model, on a few pictures.
+
+    Defaults, then --preset, the TOML file, the flags, and --set: later ones win.
+
+    `maquette config` with the same arguments shows what they come to.
+    """
+    if resume and source is None and preset is None:
+        if out is None:
+            raise ConfigError("--resume: which run? Name its folder with --out, as when it began.")
+        source = out / "config.toml"
+    config, out = read_settings(source, prompt, base, out, preset, device, set_)
+
+    from maquette.config.load import require_pictures
+
+    require_pictures(config)
+    from maquette.training.session import run  # here, since it imports torch
+
+    run(config, out=out, resume=resume)
+
+
+def read_settings(
+    source: Path | None,
+    prompt: str | None,
+    base: str | None,
+    out: Path | None,
+    preset: str | None,
+    device: str | None,
+    sets: list[str] | None,
+) -> tuple["RunConfig", Path]:
+    """The configuration that the arguments come to, and the run's folder.
+
+    Raises ConfigError.
+    """
+    from maquette.config.load import load_config
+
+    file = source if source is not None and source.suffix == ".toml" else None
+    if source is not None and file is None and not source.is_dir():
+        what = "is not a folder of pictures" if source.exists() else "does not exist"
+        raise ConfigError(f"SOURCE {source}: {what}; give a folder, or a TOML file whose name ends in .toml.")
+    folder = None if file else source
+    flags = {"SOURCE": folder, "--prompt": prompt, "--base": base, "--out": out, "--device": device}
+    config = load_config(file, preset=preset, flags=flags, sets=sets or [])
+    return config, config.output.dir or Path("runs") / _name(config, file)
+
+
+def _name(config: "RunConfig", file: Path | None) -> str:
+    if config.data.folder is not None:
+        return config.data.folder.resolve().name
+    if file is not None:
+        return file.stem
+    return (config.data.dataset or "run").rstrip("/").rpartition("/")[2]
