@@ -1,0 +1,101 @@
+"""Stable Diffusion 1 and 2: one CLIP text encoder, a UNet that attends to its tokens, a KL autoencoder."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from diffusers.configuration_utils import ConfigMixin
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from maquette.diffusion.scheduler import Diffusion, read_scheduler
+from maquette.families import text, unet, vae
+from maquette.types import Conditioning, ImageCode, Tokens
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StableDiffusion:
+    """Stable Diffusion 1.x and 2.x, in epsilon or v prediction as the scheduler's config says.
+
+    | conditioning | shape     | what                                           |
+    |--------------|-----------|------------------------------------------------|
+    | context      | (b, t, d) | last hidden state of the text encoder, d = 768 or 1024 |
+
+    clip_skip: how many of the text encoder's last layers are left out.
+    """
+
+    unet: UNet2DConditionModel
+    vae: AutoencoderKL
+    text_encoder: CLIPTextModel
+    tokenizer: CLIPTokenizer
+    scheduler: ConfigMixin
+    clip_skip: int = 0
+
+    @property
+    def name(self) -> str:
+        """The family's key in the table of families."""
+        return "sd"
+
+    @property
+    def modules(self) -> Mapping[str, nn.Module]:
+        """denoiser, text_encoder and vae."""
+        return {"denoiser": self.unet, "text_encoder": self.text_encoder, "vae": self.vae}
+
+    @property
+    def diffusion(self) -> Diffusion:
+        """What the scheduler's config says of the training."""
+        return read_scheduler(self.scheduler.config)
+
+    @property
+    def latent_factor(self) -> int:
+        """8 for the published models."""
+        return vae.latent_factor(self.vae)
+
+    @property
+    def size_multiple(self) -> int:
+        """Pixels that become one position at the UNet's lowest level, 64 for the published models."""
+        return self.latent_factor * unet.lowest_factor(self.unet)
+
+    @property
+    def default_size(self) -> tuple[int, int]:
+        """(height, width) in pixels: 512 for Stable Diffusion 1 and 2-base, 768 for 2."""
+        return unet.default_size(self.unet, self.latent_factor)
+
+    def encode_images(self, pixels: Float[Tensor, "b 3 h w"], geometry: Int[Tensor, "b 6"]) -> ImageCode:  # noqa: ARG002 - the protocol's; this family is not told of it
+        """The autoencoder's posterior; the geometry does not matter to this family."""
+        mean, std = vae.encode(self.vae, pixels)
+        return ImageCode(mean, std, {})
+
+    def tokenize(self, captions: Sequence[str]) -> Tokens:
+        """Ids (b, 77) for the text encoder. Raises DataError on nothing."""
+        return {"text_encoder": text.tokenize(self.tokenizer, captions)}
+
+    def embed_text(self, tokens: Tokens) -> Conditioning:
+        """{"context": (b, 77, d)}; {} gives {}."""
+        if not tokens:
+            return {}
+        return {"context": text.last_states(self.text_encoder, tokens["text_encoder"], self.clip_skip)}
+
+    def predict(
+        self, x: Float[Tensor, "b c h w"], t: Float[Tensor, " b"], cond: Conditioning
+    ) -> Float[Tensor, "b c h w"]:
+        """The UNet's output, computed in its own dtype."""
+        dtype = self.unet.dtype
+        return self.unet(x.to(dtype), t, encoder_hidden_states=cond["context"].to(dtype)).sample
+
+    def pipeline(self) -> StableDiffusionPipeline:
+        """A StableDiffusionPipeline over the same modules, without a safety checker, which it never had."""
+        # Any: diffusers' annotations know neither that a part may be missing nor what schedulers have in common.
+        others: dict[str, Any] = {
+            "scheduler": unet.pipeline_scheduler(self.scheduler),
+            "safety_checker": None,
+            "feature_extractor": None,
+            "requires_safety_checker": False,
+        }
+        return StableDiffusionPipeline(
+            unet=self.unet, vae=self.vae, text_encoder=self.text_encoder, tokenizer=self.tokenizer, **others
+        )

@@ -1,0 +1,83 @@
+"""Captions to what CLIP's text encoders make of them; shared by Stable Diffusion 1, 2 and XL."""
+
+import logging
+from collections.abc import Sequence
+from functools import lru_cache
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+
+from maquette.errors import DataError, ModelError
+
+logger = logging.getLogger(__name__)
+
+TextEncoder = CLIPTextModel | CLIPTextModelWithProjection
+
+
+def tokenize(tokenizer: CLIPTokenizer, captions: Sequence[str]) -> Int[Tensor, "b t"]:
+    """Token ids with start and end, cut and padded as the pipelines do.
+
+    What a long caption loses is reported, once for each caption. Raises DataError when there is no caption.
+    """
+    if not captions:
+        raise DataError("there is no caption to encode; give at least one, which may be the empty text.")
+    length = tokenizer.model_max_length
+    for caption, ids in zip(captions, tokenizer(list(captions), verbose=False)["input_ids"], strict=True):
+        if len(ids) > length:
+            _report_cut(caption, str(tokenizer.decode(ids[length - 1 : -1])), length - 2)
+    padded = tokenizer(list(captions), padding="max_length", max_length=length, truncation=True, return_tensors="pt")
+    return torch.as_tensor(padded["input_ids"])
+
+
+@lru_cache(maxsize=4096)
+def _report_cut(caption: str, lost: str, length: int) -> None:
+    logger.warning(
+        'A prompt has more than the %d tokens that the text encoder reads. Not read: "%s" of "%s". Shorten it, or put '
+        "what matters first.",
+        length,
+        lost,
+        caption,
+    )
+
+
+def last_states(encoder: CLIPTextModel, ids: Int[Tensor, "b t"], clip_skip: int = 0) -> Float[Tensor, "b t d"]:
+    """The last hidden state behind the final layer norm, as Stable Diffusion 1 and 2 take it.
+
+    clip_skip: how many of the last layers to leave out; the final layer norm stays.
+    """
+    ids = ids.to(encoder.device)
+    if not clip_skip:
+        return encoder(ids).last_hidden_state
+    states = encoder(ids, output_hidden_states=True).hidden_states
+    return encoder.final_layer_norm(states[-(clip_skip + 1)])
+
+
+def penultimate_states(
+    encoder: TextEncoder, ids: Int[Tensor, "b t"], clip_skip: int = 0
+) -> tuple[Float[Tensor, "b t d"], Float[Tensor, "b p"] | None]:
+    """The last hidden state but one, without a layer norm, and the projected end token where there is a projection.
+
+    clip_skip: how many layers to leave out beyond that one. This is how SDXL takes it.
+    """
+    output = encoder(ids.to(encoder.device), output_hidden_states=True)
+    pooled = output.text_embeds if isinstance(encoder, CLIPTextModelWithProjection) else None
+    return output.hidden_states[-(clip_skip + 2)], pooled
+
+
+def check_clip_skip(clip_skip: int, encoder: TextEncoder, where: str) -> None:
+    """Raise ModelError where fewer than one layer would be left."""
+    layers = encoder.config.num_hidden_layers
+    if not 0 <= clip_skip < layers:
+        raise ModelError(f"clip_skip = {clip_skip}: {where} has {layers} layers; allowed are 0 to {layers - 1}.")
+
+
+def with_special_tokens(config: CLIPTextConfig, tokenizer: CLIPTokenizer) -> CLIPTextConfig:
+    """The config with the tokenizer's own start and end tokens; call it before the encoder is built.
+
+    Old configs say eos_token_id = 2, which makes transformers pool at the highest id: the wrong token as soon as a
+    token is added behind the end token. Setting it on a built encoder changes nothing.
+    """
+    config.bos_token_id, config.eos_token_id = tokenizer.bos_token_id, tokenizer.eos_token_id
+    return config

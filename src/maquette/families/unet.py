@@ -1,0 +1,28 @@
+"""What the families read off a UNet and a scheduler."""
+
+from typing import cast
+
+from diffusers.configuration_utils import ConfigMixin
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+
+
+def lowest_factor(unet: UNet2DConditionModel) -> int:
+    """Positions of the clean sample that become one at the UNet's lowest level, in each direction."""
+    return 2 ** (len(unet.config["block_out_channels"]) - 1)
+
+
+def default_size(unet: UNet2DConditionModel, latent_factor: int) -> tuple[int, int]:
+    """(height, width) in pixels that the UNet's config says it was trained at."""
+    size = unet.config["sample_size"]
+    height, width = (size, size) if isinstance(size, int) else size
+    return height * latent_factor, width * latent_factor
+
+
+def pipeline_scheduler(scheduler: ConfigMixin) -> ConfigMixin:
+    """A copy for a pipeline, which keeps the state of sampling in it.
+
+    The pipelines of Stable Diffusion insist on steps_offset = 1 and clip_sample = False, and change other configs with
+    a warning; the copy has them from the start.
+    """
+    insisted = {key: value for key, value in (("steps_offset", 1), ("clip_sample", False)) if key in scheduler.config}
+    return cast(ConfigMixin, type(scheduler).from_config(scheduler.config, **insisted))
