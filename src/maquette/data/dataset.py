@@ -1,0 +1,209 @@
+"""Step -> training batches: what the mix draws, cut, encoded or read from the cache, and captioned."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import avg_pool2d
+
+from maquette.config.data import DataConfig
+from maquette.config.schema import RunConfig
+from maquette.data import mix
+from maquette.data.buckets import nearest_size
+from maquette.data.cache import Cache, key_of
+from maquette.data.caption import drawn
+from maquette.data.encode import Encoders, collated, concatenated, encoders
+from maquette.data.gather import training_sizes
+from maquette.data.image import show_mask
+from maquette.data.masks import read_mask
+from maquette.data.sample import Sample, Size
+from maquette.data.view import View, centre_view, kept_views, num_views, random_view
+from maquette.errors import DataError
+from maquette.families.base import Family
+from maquette.types import ImageCode, Tokens, TrainBatch
+
+
+@dataclass(slots=True)
+class Dataset:
+    """The batches of a run, as a function of the step.
+
+    plan: which pictures, from ``mix.plan`` over ``entries``, in the order of ``samples``. text_trained: batches carry
+    token ids instead of finished conditioning. Everything random (view, caption) depends on (seed, step, slot) alone.
+    """
+
+    samples: Sequence[Sample]
+    sizes: Sequence[Size]
+    plan: mix.Plan
+    encoders: Encoders
+    config: DataConfig
+    seed: int
+    text_trained: bool = False
+    _masks: Cache = field(default_factory=Cache, init=False)
+    _kept: dict[int, Sequence[View]] = field(default_factory=dict, init=False)
+
+    @property
+    def needs_image_encoder(self) -> bool:
+        """Whether pictures are still encoded after ``prepare``; if not, the autoencoder may leave the device."""
+        return not self.config.cache.latents
+
+    @property
+    def needs_text_encoder(self) -> bool:
+        """Whether captions are still embedded after ``prepare``."""
+        return self.text_trained or self.config.captions.shuffle
+
+    def prepare(self, report: Callable[[int, int, str], None] | None = None) -> None:
+        """Encode everything that will be read from the cache; ``report`` is told (done, total, name) after each.
+
+        All damaged, changed and unusable pictures are listed in one DataError.
+        """
+        work: list[tuple[str, Callable[[], object]]] = []
+        if self.config.cache.latents:
+            for i, sample in enumerate(self.samples):
+                work += [(sample.name, lambda i=i, view=view: self._shown(i, view)) for view in self._views(i)]
+        if not self.needs_text_encoder:
+            work += [(text, lambda text=text: self.encoders.text(text, keep=True)) for text in self._captions()]
+        problems: dict[str, None] = {}
+        for done, (name, do) in enumerate(work, 1):
+            try:
+                do()
+            except DataError as error:
+                problems[str(error)] = None
+            if report is not None:
+                report(done, len(work), name)
+        if problems:
+            raise DataError("\n".join(problems))
+
+    def batches_at(self, step: int) -> list[TrainBatch]:
+        """The micro-batches of a step, from 0, for ``training.loop.train``."""
+        return [self._batch(step, rows) for rows in self.plan(step)]
+
+    def names_at(self, step: int) -> list[str]:
+        """The pictures of a step, for messages."""
+        return [self.samples[i].name for rows in self.plan(step) for i in rows.indices]
+
+    def still(self, index: int) -> TrainBatch:
+        """One picture with nothing random about it: its middle, its caption as it is. For validation."""
+        sample = self.samples[index]
+        view = centre_view(sample.size, self._size(index))
+        return self._collated([index], [view], [sample.caption], [1.0])
+
+    def _batch(self, step: int, rows: mix.MicroBatch) -> TrainBatch:
+        drawn = list(zip(rows.indices, rows.slots, strict=True))
+        views = [self._view(i, Random(f"{self.seed}/view/{step}/{slot}")) for i, slot in drawn]
+        texts = [self._caption(i, Random(f"{self.seed}/caption/{step}/{slot}")) for i, slot in drawn]
+        return self._collated(rows.indices, views, texts, rows.weights)
+
+    def _collated(
+        self, indices: Sequence[int], views: Sequence[View], texts: Sequence[str], weights: Sequence[float]
+    ) -> TrainBatch:
+        device, keep = self.encoders.device, not self.config.captions.shuffle
+        shown = [self._shown(i, view) for i, view in zip(indices, views, strict=True)]
+        code = collated([code for code, _ in shown], device)
+        tokens: Tokens = {}
+        if self.text_trained:
+            tokens = {name: ids.to(device) for name, ids in self.encoders.family.tokenize(texts).items()}
+        else:
+            text = concatenated([self.encoders.text(text, keep=keep) for text in texts], device)
+            code = ImageCode(code.mean, code.std, {**code.cond, **text})
+        return TrainBatch(
+            code=code,
+            tokens=tokens,
+            weight=torch.tensor(weights, device=device),
+            concept=torch.tensor([self.samples[i].concept for i in indices], device=device),
+            mask=masks_together([mask for _, mask in shown], device),
+        )
+
+    def _shown(self, index: int, view: View) -> tuple[ImageCode, Float[Tensor, "1 1 h w"] | None]:
+        code = self.encoders.image(self.samples[index], view, keep=self.config.cache.latents)
+        return code, self._mask(index, view)
+
+    def _size(self, index: int) -> Size:
+        return nearest_size(self.samples[index].size, self.sizes)
+
+    def _views(self, index: int) -> Sequence[View]:
+        """The views of a picture that are kept."""
+        if index not in self._kept:
+            sample, crop, flip = self.samples[index], self.config.crop == "random", self.config.flip
+            num = self.config.cache.views or num_views(crop=crop, flip=flip)
+            key = sample.digest
+            self._kept[index] = kept_views(sample.size, self._size(index), num=num, crop=crop, flip=flip, key=key)
+        return self._kept[index]
+
+    def _view(self, index: int, rng: Random) -> View:
+        if self.config.cache.latents:
+            return rng.choice(self._views(index))
+        original, crop = self.samples[index].size, self.config.crop == "random"
+        return random_view(original, self._size(index), rng, crop=crop, flip=self.config.flip)
+
+    def _caption(self, index: int, rng: Random) -> str:
+        """A subject's caption as it is drawn; class images keep theirs, which is what they are there to preserve."""
+        sample, how = self.samples[index], self.config.captions
+        if sample.is_class:
+            return sample.caption
+        return drawn(sample.caption, rng, dropout=how.dropout, shuffle=how.shuffle, keep_tokens=how.keep_tokens)
+
+    def _captions(self) -> list[str]:
+        """Every text that can be drawn, if tags are not shuffled."""
+        dropped = [""] if self.config.captions.dropout > 0 else []
+        return list(dict.fromkeys([*dropped, *(sample.caption for sample in self.samples)]))
+
+    def _mask(self, index: int, view: View) -> Float[Tensor, "1 1 h w"] | None:
+        """How much each position of the code counts; kept in memory, since it is small and its file may change."""
+        if self.samples[index].mask is None:
+            return None
+        if not self.config.cache.latents:
+            return self._shown_mask(index, view)
+        facts = {"index": index, "size": view.size, "crop": view.crop, "flip": view.flip}
+        return self._masks.get(key_of("mask", facts), lambda: {"mask": self._shown_mask(index, view)})["mask"]
+
+    def _shown_mask(self, index: int, view: View) -> Float[Tensor, "1 1 h w"]:
+        sample = self.samples[index]
+        mask = read_mask(sample)
+        if mask is None:
+            raise DataError(f"{sample.name}: its mask is gone; put it back.")
+        shown = avg_pool2d(torch.tensor(show_mask(mask, view))[None, None], self.encoders.family.latent_factor)
+        if not bool(shown.any()):
+            cure = 'Use data.crop = "center" or data.buckets = true, or crop the picture around what counts.'
+            raise DataError(
+                f"{sample.name}: cropping to {view.size[0]}x{view.size[1]} leaves nothing of its mask. {cure}"
+            )
+        return shown
+
+
+def masks_together(masks: Sequence[Float[Tensor, "1 1 h w"] | None], device: torch.device) -> Tensor | None:
+    """The masks of a batch, ones for pictures that are learned whole; None if all of them are."""
+    given = [mask for mask in masks if mask is not None]
+    if not given:
+        return None
+    return torch.cat([torch.ones_like(given[0]) if mask is None else mask for mask in masks]).to(device)
+
+
+def build(
+    config: RunConfig, samples: Sequence[Sample], family: Family, cache: Path | None, device: torch.device
+) -> Dataset:
+    """The data set of a run over samples that were found usable. To be made before adapters are attached.
+
+    cache: where encoded pictures are kept between runs; config.data.cache.dir comes first, None keeps them in memory.
+    """
+    sizes = training_sizes(config.data, family.default_size, family.size_multiple)
+    entries = [mix.Entry(nearest_size(s.size, sizes), s.concept, s.repeats, s.is_class) for s in samples]
+    plan = mix.plan(
+        entries,
+        seed=config.training.seed,
+        batch_size=config.training.batch_size,
+        accumulation=config.training.gradient_accumulation,
+        class_weight=1.0 if config.class_images is None else config.class_images.weight,
+    )
+    return Dataset(
+        samples,
+        sizes,
+        plan,
+        encoders(family, Cache(config.data.cache.dir or cache), device, clip_skip=config.model.clip_skip),
+        config.data,
+        config.training.seed,
+        text_trained=config.text_encoder.train != "none",
+    )

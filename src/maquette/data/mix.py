@@ -1,0 +1,161 @@
+"""Which pictures a step learns from: a pure function of (seed, step), so that a run can be resumed anywhere.
+
+Every picture is drawn exactly ``repeats`` times in each pass over the data and every step draws the same number of
+pictures; a step may begin in one pass and end in the next. Within a pass, pictures of one size are put next to each
+other, so that most steps need one forward pass only. What is left over of the sizes shares steps, in one smaller
+forward pass for each size: nothing is dropped, drawn twice to fill up, or weighs more than its neighbours.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from random import Random
+
+from maquette.data.sample import Size
+from maquette.errors import DataError
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What the mix must know of a picture: the size it is trained at, whose it is, and how often it counts."""
+
+    size: Size
+    concept: int = 0
+    repeats: int = 1
+    is_class: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MicroBatch:
+    """Rows of one forward pass, all of one size; those of the subject first, then those of its class.
+
+    indices: into the entries. slots: the position of each draw in its step, from 0, unique in the step. weights: what
+    each row's loss counts in the average over the micro-batches of the step.
+    """
+
+    indices: tuple[int, ...]
+    slots: tuple[int, ...]
+    weights: tuple[float, ...]
+
+
+Plan = Callable[[int], list[MicroBatch]]
+"""Step (from 0) -> its micro-batches. Their order is the same in every process: process r of n takes every n-th."""
+
+
+def plan(
+    entries: Sequence[Entry], *, seed: int, batch_size: int, accumulation: int = 1, class_weight: float = 1.0
+) -> Plan:
+    """The mix of a run: ``batch_size`` subject pictures in each of ``accumulation`` parts of a step.
+
+    With class images, each subject picture is joined by one of its own concept's class (none if that has none), weighed
+    by ``class_weight``, which is DreamBooth's lambda: averaged over the micro-batches, the loss is the mean over the
+    subject's rows plus lambda times the mean over the class rows. Source: Ruiz et al. 2022 (arXiv 2208.12242) eq. 2.
+    Raises DataError where all entries are class images.
+    """
+    subject = [i for i, entry in enumerate(entries) if not entry.is_class]
+    if not subject:
+        raise DataError("There are no pictures to learn from, only class images. Give the folder of the subject.")
+    classes = {
+        concept: [i for i, entry in enumerate(entries) if entry.is_class and entry.concept == concept]
+        for concept in dict.fromkeys(entries[i].concept for i in subject)
+    }
+    draws = stream(entries, subject, key=f"{seed}/subject", batch_size=batch_size)
+    class_draws = {
+        concept: stream(entries, indices, key=f"{seed}/class/{concept}", batch_size=batch_size)
+        for concept, indices in classes.items()
+        if indices
+    }
+
+    def companions(rows: Sequence[int], first: int) -> list[int]:
+        """One class picture for each subject row: as many draws on as its concept was drawn before."""
+        before = {c: draws.count(first, lambda i, c=c: entries[i].concept == c) for c in class_draws}
+        drawn: list[int] = []
+        for row in rows:
+            concept = entries[row].concept
+            if concept in class_draws:
+                drawn.append(class_draws[concept].at(before[concept]))
+                before[concept] += 1
+        return drawn
+
+    def at(step: int) -> list[MicroBatch]:
+        per_step, groups = batch_size * accumulation, []
+        slot = 0
+        for part in range(accumulation):
+            first = step * per_step + part * batch_size
+            rows = [draws.at(first + i) for i in range(batch_size)]
+            drawn = [(i, 1 / per_step) for i in rows]
+            drawn += [(i, class_weight / per_step) for i in companions(rows, first)]
+            groups += _by_size([(slot + k, i, weight) for k, (i, weight) in enumerate(drawn)], entries)
+            slot += len(drawn)
+        # The loop averages over micro-batches, so each weight is multiplied by how many there are.
+        return [
+            MicroBatch(
+                tuple(i for _, i, _ in group),
+                tuple(s for s, _, _ in group),
+                tuple(w * len(groups) for _, _, w in group),
+            )
+            for group in groups
+        ]
+
+    return at
+
+
+Draw = tuple[int, int, float]
+"""(slot, index, weight)"""
+
+
+def _by_size(draws: Sequence[Draw], entries: Sequence[Entry]) -> list[list[Draw]]:
+    sizes = dict.fromkeys(entries[i].size for _, i, _ in draws)
+    return [[draw for draw in draws if entries[draw[1]].size == size] for size in sizes]
+
+
+@dataclass(frozen=True)
+class Stream:
+    """An endless sequence of indices, pass after pass; ``order`` gives one pass."""
+
+    length: int
+    order: Callable[[int], tuple[int, ...]]
+
+    def at(self, position: int) -> int:
+        """The index drawn at a position, counted from the beginning of the run."""
+        turn, place = divmod(position, self.length)
+        return self.order(turn)[place]
+
+    def count(self, position: int, chosen: Callable[[int], bool]) -> int:
+        """How many of the draws before a position are of the chosen kind."""
+        turn, place = divmod(position, self.length)
+        order = self.order(turn)
+        return turn * sum(map(chosen, order)) + sum(map(chosen, order[:place]))
+
+
+def stream(entries: Sequence[Entry], indices: Sequence[int], *, key: str, batch_size: int) -> Stream:
+    """The draws of some entries, each ``repeats`` times in a pass, in an order of its own in every pass."""
+    draws = [i for i in indices for _ in range(entries[i].repeats)]
+
+    @lru_cache(maxsize=4)
+    def order(turn: int) -> tuple[int, ...]:
+        return tuple(_order(draws, entries, turn, Random(f"{key}/{turn}"), batch_size))
+
+    return Stream(len(draws), order)
+
+
+def _order(draws: Sequence[int], entries: Sequence[Entry], turn: int, rng: Random, batch_size: int) -> list[int]:
+    """One pass: shuffled draws, in chunks of one size that begin where a batch begins."""
+    shuffled = rng.sample(draws, len(draws))
+    head = min(-turn * len(draws) % batch_size, len(draws))  # what the last batch of the pass before still lacks
+    tail = (len(draws) - head) % batch_size
+    chunks: list[list[int]] = []
+    rest: list[int] = []
+    for size in dict.fromkeys(entries[i].size for i in shuffled):
+        same = [i for i in shuffled if entries[i].size == size]
+        full = len(same) - len(same) % batch_size
+        chunks += [same[k : k + batch_size] for k in range(0, full, batch_size)]
+        rest += same[full:]
+    rng.shuffle(chunks)
+    while len(rest) < head + tail:
+        rest += chunks.pop()
+    rng.shuffle(rest)
+    middle = rest[head : len(rest) - tail]
+    chunks += [middle[k : k + batch_size] for k in range(0, len(middle), batch_size)]
+    rng.shuffle(chunks)
+    return rest[:head] + [i for chunk in chunks for i in chunk] + rest[len(rest) - tail :]
