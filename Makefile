@@ -12,13 +12,14 @@ DEMO = $(BIN)/maquette --help
 unexport PYTHONDONTWRITEBYTECODE
 export HF_HUB_OFFLINE := 1
 
-.PHONY: help install demo test lint format clean
+.PHONY: help install demo test lint format docs clean
 
 help:
 	@echo "make demo    install, then run the main job on the model that comes with the package"
 	@echo "make test    install, then run every test"
 	@echo "make lint    check style, formatting and types"
 	@echo "make format  rewrite the sources in the project's style"
+	@echo "make docs    write the pages that are made from the schema"
 	@echo "make clean   remove the virtual environment and caches"
 
 install: $(READY)
@@ -44,6 +45,9 @@ lint: $(READY)
 format: $(READY)
 	$(BIN)/ruff check --fix src tests
 	$(BIN)/ruff format src tests
+
+docs: $(READY)
+	$(BIN)/python -c "from pathlib import Path; from maquette.config.reference import write_reference as w; w(Path('docs'))"
 
 clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis

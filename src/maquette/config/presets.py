@@ -21,7 +21,7 @@ def preset_text(name: str) -> str:
     if name not in names:
         nearest = difflib.get_close_matches(name, names, 1, 0.4)
         hint = f' Did you mean "{nearest[0]}"?' if nearest else ""
-        raise ConfigError(f'--preset: there is no preset "{name}".{hint} There are: {", ".join(names)}.')
+        raise ConfigError(f'there is no preset "{name}".{hint} There are: {", ".join(names)}.')
     return (_folder() / f"{name}.toml").read_text(encoding="utf-8")
 
 
