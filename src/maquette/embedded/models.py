@@ -1,7 +1,9 @@
 """The networks of the embedded base model, maquette-64: Stable Diffusion 1's architecture at toy size, untrained."""
 
 import torch
-from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from maquette.training.seeds import global_generators, key_at
@@ -9,21 +11,31 @@ from maquette.training.seeds import global_generators, key_at
 WIDTH = 128
 """Features of a text token, which the denoiser attends to."""
 
+LATENTS = 6
+"""Channels of a latent. A principal component analysis of 4x4 pixels of the world keeps 21.1 dB in 4 channels, 23.3 in
+6 and 24.5 in 8; a trained autoencoder does better, but each channel more makes the denoiser's task harder."""
+
 
 def new_autoencoder(seed: int) -> AutoencoderKL:
-    """64x64 pixels to 16x16 latents of 4 channels, as Stable Diffusion's but for one halving less."""
+    """64x64 pixels to 16x16 latents of 6 channels; Stable Diffusion's has one halving more and 4 channels."""
     with global_generators(key_at(seed, 0, stream="autoencoder")):
-        return AutoencoderKL(
+        vae = AutoencoderKL(
             down_block_types=("DownEncoderBlock2D",) * 3,
             up_block_types=("UpDecoderBlock2D",) * 3,
-            block_out_channels=(24, 48, 96),
+            block_out_channels=(16, 32, 64),
             layers_per_block=1,
-            latent_channels=4,
+            latent_channels=LATENTS,
             norm_num_groups=8,
             sample_size=64,
             mid_block_add_attention=False,
             scaling_factor=1.0,
         ).to(memory_format=torch.channels_last)
+    assert vae.quant_conv is not None
+    assert vae.quant_conv.bias is not None
+    with torch.no_grad():  # start with little noise, not with unit noise that drowns the latents of the first steps
+        vae.quant_conv.weight[LATENTS:] *= 0.1
+        vae.quant_conv.bias[LATENTS:] = -6.0
+    return vae
 
 
 def new_denoiser(seed: int) -> UNet2DConditionModel:
@@ -31,8 +43,8 @@ def new_denoiser(seed: int) -> UNet2DConditionModel:
     with global_generators(key_at(seed, 0, stream="denoiser")):
         return UNet2DConditionModel(
             sample_size=16,
-            in_channels=4,
-            out_channels=4,
+            in_channels=LATENTS,
+            out_channels=LATENTS,
             block_out_channels=(48, 96, 192),
             down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
             up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),

@@ -23,7 +23,7 @@ START, END = "<|startoftext|>", "<|endoftext|>"
 def new_tokenizer() -> CLIPTokenizer:
     """A tokenizer that writes every word of the world's captions as one token, and any other text as smaller pieces.
 
-    Merges are learned in the order of Sennrich et al. 2016 (arXiv 1508.07909), algorithm 1, until each word is one piece.
+    Merges are learned as in Sennrich et al. 2016 (arXiv 1508.07909), algorithm 1, until each word is one piece.
     """
     words = caption_words()
     pieces, merges = learn_merges(words)
@@ -73,7 +73,7 @@ def _merged(pieces: list[str], pair: tuple[str, str]) -> list[str]:
 
 
 def _byte_letters() -> list[str]:
-    """The letter that stands for each byte, as GPT-2's byte-level BPE writes them: printable bytes stand for themselves."""
+    """The letter that stands for each byte in GPT-2's byte-level BPE: printable bytes stand for themselves."""
     printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
     others = [256 + i for i in range(256 - len(printable))]
     return [chr(code) for code in [*printable, *others]]

@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 
 from maquette.adapters.base import ParamGroup, Trainable
 from maquette.training.objective import Objective
-from maquette.training.runtime import Runtime
+from maquette.training.runtime import ON_CPU, Runtime
 from maquette.training.seeds import global_generators
 
 
@@ -19,9 +19,14 @@ class Weighted(Protocol):
     """What the loop reads of a batch, whatever else it holds."""
 
     @property
-    def weight(self) -> Float[Tensor, " b"]: ...
+    def weight(self) -> Float[Tensor, " b"]:
+        """How much each example counts in the loss."""
+        ...
+
     @property
-    def concept(self) -> Int[Tensor, " b"]: ...
+    def concept(self) -> Int[Tensor, " b"]:
+        """Which concept each example belongs to."""
+        ...
 
 
 B = TypeVar("B", bound=Weighted)
@@ -37,7 +42,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class StepStats:
-    """One optimiser step. ``loss`` and ``grad_norm`` stay on the device: reading them waits for it, so read them seldom.
+    """One optimiser step. ``loss`` and ``grad_norm`` stay on the device: reading waits for it, so read them seldom.
 
     step counts finished steps, from 1; grad_norm is the norm before clipping, over all groups that moved.
     """
@@ -49,7 +54,7 @@ class StepStats:
     lr: Mapping[str, float]
 
 
-def train(
+def train(  # noqa: PLR0913 - what a step needs, each named once; a bundle of them would only hide the list
     trainable: Trainable,
     objective: Objective[B],
     batches_at: Callable[[int], Sequence[B]],
@@ -60,7 +65,7 @@ def train(
     steps: int,
     rng_at: Callable[[int, int], Generator],
     max_grad_norm: float,
-    runtime: Runtime = Runtime(),
+    runtime: Runtime = ON_CPU,
 ) -> Iterator[StepStats]:
     """Advance ``progress`` to ``steps``; yield one record after every optimiser step.
 

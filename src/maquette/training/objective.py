@@ -8,7 +8,9 @@ from jaxtyping import Float
 from torch import Generator, Tensor
 
 from maquette.diffusion.level import expand_as
+from maquette.diffusion.scheduler import Diffusion
 from maquette.diffusion.weighting import Weighting
+from maquette.errors import ConfigError
 from maquette.families.base import Family
 from maquette.types import TrainBatch
 
@@ -23,8 +25,10 @@ def denoising(family: Family, weighting: Weighting, *, noise_offset: float = 0.0
     noise_offset: standard deviation of a constant added to every position of a channel's noise, and so to the target
     too; 0.05 to 0.1 lets a model learn very dark and very bright pictures.
     Levels are stratified over the batch: one draw from each of n equal slices of the distribution, in random order.
+    Raises ConfigError where the weighting is infinite at a noise level that the checkpoint trains on.
     """
     diffusion = family.diffusion
+    _require_finite(weighting, diffusion)
 
     def loss(batch: TrainBatch, rng: Generator) -> Float[Tensor, " b"]:
         x0 = batch.code.draw(rng).float()
@@ -41,6 +45,18 @@ def denoising(family: Family, weighting: Weighting, *, noise_offset: float = 0.0
         return weighting(level, affine) * mean_error(error, batch.mask)
 
     return loss
+
+
+def _require_finite(weighting: Weighting, diffusion: Diffusion) -> None:
+    ends = diffusion.path(torch.tensor([0.0, 1 - 2**-24]))
+    weights = weighting(ends, diffusion.parametrization(ends))
+    if not weights.isfinite().all():
+        ratios, values = (", ".join(f"{v:.4g}" for v in numbers.tolist()) for numbers in (ends.snr, weights))
+        raise ConfigError(
+            f"loss.weighting is not finite at every noise level of this base: {values} at signal-to-noise ratios {ratios}. "
+            "A base that predicts noise and was trained down to a ratio of 0 allows uniform, snr, min_snr and "
+            "soft_min_snr: choose one of them."
+        )
 
 
 def stratified(n: int, rng: Generator) -> Float[Tensor, " n"]:

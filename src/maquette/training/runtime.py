@@ -16,7 +16,7 @@ class Runtime:
     scaler: loss scaling, needed by fp16 alone, whose small gradients would vanish.
     """
 
-    device: torch.device = torch.device("cpu")
+    device: torch.device
     compute: torch.dtype = torch.float32
     scaler: torch.amp.GradScaler | None = None
 
@@ -42,3 +42,7 @@ class Runtime:
         else:
             self.scaler.step(optimizer)
             self.scaler.update()
+
+
+ON_CPU = Runtime(torch.device("cpu"))
+"""The processor, in fp32."""

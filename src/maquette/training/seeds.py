@@ -1,7 +1,7 @@
 """Random streams as pure functions of where a run is, so that nothing about randomness is ever saved."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Generator as Yields
 from contextlib import contextmanager
 
 import torch
@@ -24,7 +24,7 @@ def rng_at(seed: int, step: int, index: int = 0, stream: str = "noise") -> Gener
 
 
 @contextmanager
-def global_generators(key: int) -> Iterator[None]:
+def global_generators(key: int) -> Yields[None]:
     """Seed torch's global generators inside the block and give them back untouched.
 
     Dropout in other libraries' layers draws from them, and offers no generator of its own.

@@ -1,0 +1,188 @@
+"""Pretraining of maquette-64, part by part; every part resumes from its own file in the work folder."""
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from maquette.adapters.base import ParamGroup, Trainable
+from maquette.adapters.combined import Combined
+from maquette.adapters.full import Full, unfreeze
+from maquette.diffusion.weighting import min_snr
+from maquette.embedded import autoencoding, denoising, models
+from maquette.embedded.bank import SHARD, Pictures, draw_bank, open_bank
+from maquette.embedded.stage import run_stage
+from maquette.embedded.tokenizer import new_tokenizer
+from maquette.errors import CheckpointError
+from maquette.families.sd import StableDiffusion
+from maquette.training.objective import denoising as denoising_loss
+from maquette.types import ImageCode
+
+PICTURES = 60_000
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The size of one part: optimiser steps, pictures in each, peak learning rate, and the seed of all its draws."""
+
+    steps: int
+    batch_size: int
+    lr: float
+    seed: int
+
+
+AUTOENCODER = Part(steps=2600, batch_size=8, lr=2e-3, seed=1)
+DENOISER = Part(steps=4400, batch_size=48, lr=8e-4, seed=2)
+DECODER = Part(steps=6000, batch_size=8, lr=1e-3, seed=3)
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """How far a part is: done of total, in its own units, and its last loss where it has one."""
+
+    part: str
+    done: int
+    total: int
+    loss: float | None = None
+
+
+def draw(work: Path, workers: int = 2) -> Iterator[Tick]:
+    """Render the training pictures."""
+    for done in draw_bank(work / "bank", PICTURES, "train", workers):
+        yield Tick("pictures", done, PICTURES)
+
+
+def train_autoencoder(work: Path, part: Part = AUTOENCODER) -> Iterator[Tick]:
+    """Encoder and decoder together; at the end, latents of equal spread in autoencoder-done.safetensors."""
+    vae, bank = models.new_autoencoder(part.seed), _bank(work)
+    objective = autoencoding.autoencoding(vae)
+    batches = autoencoding.picture_batches(bank, part.batch_size, part.seed)
+    trainable = whole({"autoencoder": vae}, part.lr)
+    for stats in run_stage(
+        work / "autoencoder.safetensors", trainable, objective, batches, steps=part.steps, seed=part.seed
+    ):
+        yield Tick("autoencoder", stats.step, part.steps, stats.loss.item())
+    autoencoding.standardise(vae, autoencoding.to_pixels(bank[:SHARD]))
+    write_tensors(work / "autoencoder-done.safetensors", vae.state_dict())
+
+
+def encode(work: Path) -> Iterator[Tick]:
+    """Encode the training pictures with the finished encoder."""
+    yield Tick("latents", 0, PICTURES)
+    codes = denoising.encode_bank(load_autoencoder(work / "autoencoder-done.safetensors"), _bank(work))
+    assert codes.std is not None
+    write_tensors(work / "latents.safetensors", {"mean": codes.mean, "std": codes.std})
+    yield Tick("latents", PICTURES, PICTURES)
+
+
+def train_denoiser(work: Path, part: Part = DENOISER) -> Iterator[Tick]:
+    """Denoiser and text encoder together, from the captions and latents of the training pictures.
+
+    The text encoder learns with the denoiser, not by contrast with pictures first: in a small world the denoising loss
+    alone teaches it what matters.
+    """
+    saved = load_file(work / "latents.safetensors")
+    family = new_base(load_autoencoder(work / "autoencoder-done.safetensors"), part.seed)
+    batches = denoising.captioned_batches(
+        ImageCode(saved["mean"], saved["std"], {}), family.tokenize, part.batch_size, part.seed
+    )
+    trainable = whole({"denoiser": family.unet, "text_encoder": family.text_encoder}, part.lr)
+    objective = denoising_loss(family, min_snr(5.0))
+    for stats in run_stage(
+        work / "denoiser.safetensors", trainable, objective, batches, steps=part.steps, seed=part.seed
+    ):
+        yield Tick("denoiser", stats.step, part.steps, stats.loss.item())
+
+
+def train_decoder(work: Path, part: Part = DECODER) -> Iterator[Tick]:
+    """The decoder alone, sharper than the first part left it; latents and denoiser stay as they are."""
+    vae, bank = load_autoencoder(work / "autoencoder-done.safetensors"), _bank(work)
+    assert vae.post_quant_conv is not None
+    decoder = nn.ModuleDict({"decoder": vae.decoder, "post_quant_conv": vae.post_quant_conv})
+    objective = autoencoding.decoding(vae)
+    batches = autoencoding.picture_batches(bank, part.batch_size, part.seed)
+    trainable = whole({"decoder": decoder}, part.lr)
+    for stats in run_stage(
+        work / "decoder.safetensors", trainable, objective, batches, steps=part.steps, seed=part.seed
+    ):
+        yield Tick("decoder", stats.step, part.steps, stats.loss.item())
+
+
+PARTS: Mapping[str, Callable[[Path], Iterator[Tick]]] = {
+    "pictures": draw,
+    "autoencoder": train_autoencoder,
+    "latents": encode,
+    "denoiser": train_denoiser,
+    "decoder": train_decoder,
+}
+"""In the order in which they need each other; the decoder needs only the autoencoder, so it can run beside the denoiser
+in a process of its own."""
+
+
+def assemble(work: Path) -> StableDiffusion:
+    """The base model from the files of the parts that there are: the newest decoder, the newest denoiser."""
+    vae = load_autoencoder(work / "autoencoder-done.safetensors")
+    family = new_base(vae, DENOISER.seed)
+    _load_stage(work / "denoiser.safetensors", {"denoiser": family.unet, "text_encoder": family.text_encoder})
+    if (work / "decoder.safetensors").exists():
+        assert vae.post_quant_conv is not None
+        decoder = nn.ModuleDict({"decoder": vae.decoder, "post_quant_conv": vae.post_quant_conv})
+        _load_stage(work / "decoder.safetensors", {"decoder": decoder})
+    return family
+
+
+def new_base(vae: AutoencoderKL, seed: int) -> StableDiffusion:
+    """An untrained denoiser and text encoder around an autoencoder."""
+    tokenizer = new_tokenizer()
+    return StableDiffusion(
+        unet=models.new_denoiser(seed),
+        vae=vae,
+        text_encoder=models.new_text_encoder(seed, tokenizer),
+        tokenizer=tokenizer,
+        scheduler=models.new_scheduler(),
+    )
+
+
+def whole(modules: Mapping[str, nn.Module], lr: float) -> Trainable:
+    """All parameters of the modules, with AdamW's usual decay."""
+    parts: list[Trainable] = []
+    for name, module in modules.items():
+        params = unfreeze(module)
+        parts.append(Full(name, params, ParamGroup(name, list(params.values()), lr, weight_decay=0.01)))
+    return Combined(parts)
+
+
+def load_autoencoder(file: Path) -> AutoencoderKL:
+    """The finished autoencoder, frozen."""
+    if not file.exists():
+        raise CheckpointError(f"{file}: not there yet; finish the part that writes it first.")
+    vae = models.new_autoencoder(AUTOENCODER.seed)
+    vae.load_state_dict(load_file(file))
+    vae.requires_grad_(requires_grad=False)
+    return vae
+
+
+def write_tensors(file: Path, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Write a safetensors file whole or not at all."""
+    temporary = file.with_suffix(".partial")
+    save_file({name: value.detach().contiguous() for name, value in tensors.items()}, temporary)
+    with temporary.open("rb") as handle:
+        os.fsync(handle.fileno())
+    temporary.replace(file)
+
+
+def _load_stage(file: Path, modules: Mapping[str, nn.Module]) -> None:
+    if not file.exists():
+        raise CheckpointError(f"{file}: not there yet; run the part that writes it first.")
+    prefix = "weights/"
+    saved = {name.removeprefix(prefix): value for name, value in load_file(file).items() if name.startswith(prefix)}
+    whole(modules, lr=0.0).load_state_dict(saved)
+
+
+def _bank(work: Path) -> Pictures:
+    return open_bank(work / "bank", PICTURES, "train")
