@@ -18,11 +18,12 @@ from maquette.diffusion.level import Level, expand_as
 class Affine:
     """Coefficients of the map between network output and clean sample, per example.
 
-    The target the network is trained towards is target_x0 * x0 + target_eps * eps. It follows from the first three
-    fields, but is kept in closed form because 1 / alpha is infinite at zero terminal SNR while the target is not.
+    The target of training is target_x0 * x0 + target_eps * eps. It follows from the first three fields, but is kept in
+    closed form because 1 / alpha is infinite at zero terminal SNR while the target is not.
 
     ``x0_weight`` is the weight of the clean-sample error that min-SNR caps: the SNR, or lambda(sigma) under EDM.
-    ``network_weight`` is the same weight in the network's own space, x0_weight * c_out**2, again in closed form.
+    ``network_weight`` is the same weight in the network's own space, x0_weight * c_out**2, and ``snr_weight`` the SNR
+    there, SNR * c_out**2: again in closed form, because c_out may be infinite where its product with the SNR is not.
     ``sigma_data`` is the spread that the parametrisation assumes of clean data.
     """
 
@@ -33,6 +34,7 @@ class Affine:
     target_eps: Float[Tensor, " b"]
     x0_weight: Float[Tensor, " b"]
     network_weight: Float[Tensor, " b"]
+    snr_weight: Float[Tensor, " b"]
     sigma_data: float = 1.0
 
     def target(self, x0: Float[Tensor, "b *s"], eps: Float[Tensor, "b *s"]) -> Float[Tensor, "b *s"]:
@@ -53,7 +55,7 @@ def epsilon(level: Level) -> Affine:
     Source: Ho et al. 2020 (arXiv 2006.11239), equation 15.
     """
     one, zero = torch.ones_like(level.sigma), torch.zeros_like(level.sigma)
-    return Affine(one, 1 / level.alpha, -level.sigma / level.alpha, zero, one, level.snr, one)
+    return Affine(one, 1 / level.alpha, -level.sigma / level.alpha, zero, one, level.snr, one, one)
 
 
 def velocity(level: Level) -> Affine:
@@ -62,13 +64,13 @@ def velocity(level: Level) -> Affine:
     Source: Salimans & Ho 2022 (arXiv 2202.00512), appendix D.
     """
     one, alpha, sigma = torch.ones_like(level.sigma), level.alpha, level.sigma
-    return Affine(one, alpha, -sigma, -sigma, alpha, level.snr, alpha.square())
+    return Affine(one, alpha, -sigma, -sigma, alpha, level.snr, alpha.square(), alpha.square())
 
 
 def sample(level: Level) -> Affine:
     """The network predicts the clean sample itself."""
     one, zero = torch.ones_like(level.sigma), torch.zeros_like(level.sigma)
-    return Affine(one, zero, one, one, zero, level.snr, level.snr)
+    return Affine(one, zero, one, one, zero, level.snr, level.snr, level.snr)
 
 
 def flow(level: Level) -> Affine:
@@ -76,8 +78,8 @@ def flow(level: Level) -> Affine:
 
     Source: Esser et al. 2024 (arXiv 2403.03206), section 2.
     """
-    one = torch.ones_like(level.sigma)
-    return Affine(one, one, -level.sigma, -one, one, level.snr, level.alpha.square())
+    one, alpha_squared = torch.ones_like(level.sigma), level.alpha.square()
+    return Affine(one, one, -level.sigma, -one, one, level.snr, alpha_squared, alpha_squared)
 
 
 def edm(sigma_data: float = 0.5, *, negated: bool = False) -> Parametrization:
@@ -102,6 +104,7 @@ def edm(sigma_data: float = 0.5, *, negated: bool = False) -> Parametrization:
             target_eps=-sign * sigma_data / root,
             x0_weight=total / (sigma * sigma_data).square(),
             network_weight=torch.ones_like(sigma),
+            snr_weight=sigma_data**2 / total,
             sigma_data=sigma_data,
         )
 

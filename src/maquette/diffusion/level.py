@@ -71,7 +71,7 @@ def edm_path(p_mean: float = -1.2, p_std: float = 1.2) -> NoisePath:
 
 
 def flow_path(num_train_timesteps: int = 1000, shift: float = 1.0) -> NoisePath:
-    """Straight line between data and noise: alpha = 1 - sigma, sigma uniform before the shift; t is sigma in table units.
+    """Straight line between data and noise: alpha = 1 - sigma, sigma uniform before the shift; t is sigma in steps.
 
     shift: values above 1 move levels towards noise, sigma -> shift * sigma / (1 + (shift - 1) * sigma).
     Source: Lipman et al. 2023 (arXiv 2210.02747); shift: Esser et al. 2024 (arXiv 2403.03206), equation 23.

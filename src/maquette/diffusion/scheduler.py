@@ -16,9 +16,10 @@ from maquette.errors import ModelError
 DISCRETE = frozenset(
     f"{name}Scheduler"
     for name in (
-        "DDPM DDIM PNDM LMSDiscrete EulerDiscrete EulerAncestralDiscrete HeunDiscrete KDPM2Discrete "
-        "KDPM2AncestralDiscrete DPMSolverMultistep DPMSolverSinglestep DEISMultistep UniPCMultistep LCM TCD"
-    ).split()
+        *("DDPM", "DDIM", "PNDM", "LMSDiscrete", "EulerDiscrete", "EulerAncestralDiscrete", "HeunDiscrete"),
+        *("KDPM2Discrete", "KDPM2AncestralDiscrete", "DPMSolverMultistep", "DPMSolverSinglestep", "DEISMultistep"),
+        *("UniPCMultistep", "LCM", "TCD"),
+    )
 )
 """Samplers of checkpoints trained on a table of betas: they describe the same training, so any of them may be saved."""
 

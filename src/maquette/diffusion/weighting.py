@@ -1,10 +1,9 @@
 """How much an example's error counts at its noise level.
 
-Weights are stated for the clean-sample error, w_x0, and returned for the network's own error: w_x0 * c_out**2. One formula
-then serves every parametrisation (docs/maths.md).
+Weights are stated for the clean-sample error, w_x0, and returned for the network's own error: w_x0 * c_out**2. One
+formula then serves every parametrisation (docs/maths.md).
 """
 
-import math
 from collections.abc import Callable
 
 import torch
@@ -24,23 +23,26 @@ DEBIASED_MAX_SNR = 1000.0
 
 def uniform(level: Level, affine: Affine) -> Float[Tensor, " b"]:
     """Flat in the network's space: the plain mean squared error that the checkpoint was trained with."""
+    del level
     return torch.ones_like(affine.c_out)
 
 
 def uniform_x0(level: Level, affine: Affine) -> Float[Tensor, " b"]:
     """Flat in clean-sample space, w_x0 = 1."""
+    del level
     return affine.c_out.square()
 
 
 def snr(level: Level, affine: Affine) -> Float[Tensor, " b"]:
     """w_x0 = SNR: the weight that plain noise prediction amounts to."""
-    return min_snr(math.inf)(level, affine)
+    del level
+    return affine.snr_weight
 
 
 def min_snr(gamma: float = 5.0) -> Weighting:
     """Cap the signal-to-noise ratio that weighs an example, so easy noise levels stop dominating.
 
-    gamma: the cap, dimensionless; 5 in the paper; infinity gives plain SNR weighting. Under EDM the capped quantity is
+    gamma: the cap, dimensionless; 5 in the paper; infinity caps nothing. Under EDM the capped quantity is
     lambda(sigma), never below 1 / sigma_data**2, so there gamma must exceed that to have an effect on some levels only.
     Raises ConfigError if gamma is not positive.
     Source: Hang et al. 2023 (arXiv 2303.09556), section 3.4; carried to any parametrisation in docs/maths.md.
@@ -49,6 +51,7 @@ def min_snr(gamma: float = 5.0) -> Weighting:
         raise ConfigError(f"min-SNR gamma is {gamma}; it must be positive. The paper uses 5.")
 
     def weight(level: Level, affine: Affine) -> Float[Tensor, " b"]:
+        del level
         return (gamma / affine.x0_weight).clamp(max=1) * affine.network_weight
 
     return weight
@@ -59,7 +62,7 @@ def soft_min_snr(level: Level, affine: Affine) -> Float[Tensor, " b"]:
 
     Source: Crowson et al. 2024 (arXiv 2401.11605), section 3.3; sigma_data is 1 on variance-preserving paths.
     """
-    return affine.c_out.square() / (1 / level.snr + affine.sigma_data**2)
+    return affine.snr_weight / (1 + affine.sigma_data**2 * level.snr)
 
 
 def edm(level: Level, affine: Affine) -> Float[Tensor, " b"]:

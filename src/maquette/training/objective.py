@@ -53,8 +53,8 @@ def _require_finite(weighting: Weighting, diffusion: Diffusion) -> None:
     if not weights.isfinite().all():
         ratios, values = (", ".join(f"{v:.4g}" for v in numbers.tolist()) for numbers in (ends.snr, weights))
         raise ConfigError(
-            f"loss.weighting is not finite at every noise level of this base: {values} at signal-to-noise ratios {ratios}. "
-            "A base that predicts noise and was trained down to a ratio of 0 allows uniform, snr, min_snr and "
+            f"loss.weighting is not finite at the ends of this base's noise levels: {values} at SNR {ratios}. "
+            "A base that predicts noise and was trained down to SNR 0 allows uniform, snr, min_snr and "
             "soft_min_snr: choose one of them."
         )
 
