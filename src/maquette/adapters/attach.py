@@ -12,10 +12,13 @@ from torch import Generator, nn
 
 from maquette.adapters.base import ParamGroup, Trainable
 from maquette.adapters.combined import Combined
+from maquette.adapters.continued import continue_from
 from maquette.adapters.full import Full, unfreeze
 from maquette.adapters.injected import Injected, Layer, inject
+from maquette.adapters.keys import layout_of
 from maquette.adapters.lora import peft_lora, start_lora
 from maquette.adapters.lycoris import peft_loha, peft_lokr, start_loha, start_lokr
+from maquette.adapters.read import read_adapter
 from maquette.adapters.targets import check_matched, matches, select
 from maquette.config.adapter import AdapterConfig, DoraConfig, FullConfig, LohaConfig, LokrConfig, LoraConfig
 from maquette.config.schema import RunConfig
@@ -29,8 +32,8 @@ def attach(config: RunConfig, family: Family, *, steps: int, weight_decay: float
     """Freeze the family but for what the run trains, and make that ready to train: in fp32, at its starting values.
 
     steps: length of the run in optimiser steps, of which text_encoder.stop takes its share. rng: a CPU generator for
-    the starting values, drawn layer by layer. Raises ConfigError for patterns that match nothing, ModelError where the
-    base lacks what is to be trained.
+    the starting values, drawn layer by layer. Raises ConfigError for patterns that match nothing or a start_from of
+    another shape, ModelError where the base lacks what is to be trained.
     """
     for module in family.modules.values():
         module.requires_grad_(requires_grad=False)
@@ -49,7 +52,10 @@ def attach(config: RunConfig, family: Family, *, steps: int, weight_decay: float
                 parts.append(text_part(config, name, module, group, rng))
             case _:
                 assert_never(text.train)
-    return Combined(parts) if len(parts) > 1 else parts[0]
+    trainable = Combined(parts) if len(parts) > 1 else parts[0]
+    if not isinstance(config.adapter, FullConfig) and config.adapter.start_from is not None:
+        continue_from(trainable, read_adapter(config.adapter.start_from, layout_of(family.modules)).delta)
+    return trainable
 
 
 def text_encoders(family: Family, *, needed: bool) -> Mapping[str, nn.Module]:

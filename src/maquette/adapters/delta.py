@@ -94,16 +94,20 @@ def mapped(factors: F, change: Callable[[Tensor], Tensor]) -> F:
 
 def product(factors: Factors, shape: torch.Size) -> Float[Tensor, "*_"]:
     """What the factors multiply out to, in fp64 and in the shape of the layer's weight."""
-    match mapped(factors, lambda tensor: tensor.detach().double()):
+    return multiplied(mapped(factors, lambda tensor: tensor.detach().double())).reshape(shape)
+
+
+def multiplied(factors: Factors) -> Tensor:
+    """What the factors multiply out to, as they are: a kernel may stay flattened into the columns."""
+    match factors:
         case LowRank(up, down, scale):
-            change = scale * up.flatten(1) @ down.flatten(1)
+            return scale * up.flatten(1) @ down.flatten(1)
         case Loha(w1_a, w1_b, w2_a, w2_b, scale, t1, t2):
-            change = scale * around(t1, w1_a, w1_b) * around(t2, w2_a, w2_b)
+            return scale * around(t1, w1_a, w1_b) * around(t2, w2_a, w2_b)
         case Lokr() as lokr:
-            change = lokr.scale * kronecker(first_factor(lokr), second_factor(lokr))
+            return lokr.scale * kronecker(first_factor(lokr), second_factor(lokr))
         case Dense(diff, scale):
-            change = scale * diff
-    return change.reshape(shape)
+            return scale * diff
 
 
 def around(core: Tensor | None, a: Tensor, b: Tensor) -> Tensor:

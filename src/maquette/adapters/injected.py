@@ -81,11 +81,10 @@ class Injected:
 def inject(
     module: nn.Module, config: PeftConfig, scales: Mapping[str, float], adapter: str = "default"
 ) -> dict[str, Layer]:
-    """Put an adapter beside the layers that ``config`` targets, in fp32 whatever their precision; freeze the rest.
+    """Put an adapter beside the layers that ``config`` targets, in fp32 whatever their precision.
 
     scales: layer -> factor of its update. Raises ModelError where peft adapted other layers than those.
     """
-    module.requires_grad_(requires_grad=False)
     inject_adapter_in_model(config, module, adapter_name=adapter)
     found = {
         path: layer for path, layer in module.named_modules() if isinstance(layer, Layer) and adapter in layer.scaling

@@ -80,7 +80,7 @@ def runs(path: str) -> list[str]:
 
 def nearest(pattern: str, known: Sequence[str]) -> str:
     """The known name most like a pattern, as a question to put behind it; empty where nothing is like it."""
-    close = get_close_matches(pattern, known, n=1, cutoff=0.5)
+    close = get_close_matches(pattern.lower(), known, n=1, cutoff=0.5)
     return f' (did you mean "{close[0]}"?)' if close else ""
 
 

@@ -1,0 +1,61 @@
+"""Writing and reading safetensors: atomically, and never unpickling anything."""
+
+import json
+import os
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from maquette.errors import CheckpointError
+
+PICKLES = {".bin", ".pt", ".pth", ".ckpt", ".pkl"}
+"""Suffixes of files that only unpickling could read."""
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Write a safetensors file under a temporary name, flush it to the disk, and rename it."""
+    data = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, dict(metadata))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.partial")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors and metadata of a safetensors file.
+
+    Raises CheckpointError for a file that is missing, damaged or of another format.
+    """
+    if path.suffix in PICKLES:
+        raise CheckpointError(
+            f"{path}: a {path.suffix} file can run code when it is opened, so it is not read. Convert it to "
+            "safetensors with the tool that made it."
+        )
+    try:
+        return load_file(path), read_metadata(path)
+    except FileNotFoundError:
+        raise CheckpointError(
+            f"{path}: there is no such file. Give an adapter's .safetensors file or its folder."
+        ) from None
+    except (SafetensorError, OSError, ValueError, struct.error) as problem:
+        raise CheckpointError(
+            f"{path}: not a readable safetensors file ({problem}). Fetch or export it again."
+        ) from None
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """The strings that a safetensors file carries beside its tensors."""
+    with path.open("rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        header = json.loads(file.read(length))
+    return {str(key): str(value) for key, value in header.get("__metadata__", {}).items()}

@@ -1,0 +1,153 @@
+"""Adapters in use: worn by a family for a while, or fused into its weights for good."""
+
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from peft import PeftConfig
+from torch import Tensor, nn
+
+from maquette.adapters.delta import Delta, Dense, Loha, Lokr, LowRank, Place, Update, rank, updated
+from maquette.adapters.injected import Layer, inject, own, place
+from maquette.adapters.lora import peft_lora
+from maquette.adapters.lycoris import peft_loha, peft_lokr
+from maquette.adapters.targets import leaves
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Worn:
+    """An adapter and how strongly it is used: 0 not at all, 1 as trained, more to exaggerate.
+
+    A DoRA keeps its learned lengths at every strength: at 0 it has the base's directions, not the base itself.
+    """
+
+    delta: Delta
+    strength: float = 1.0
+
+
+@contextmanager
+def worn(modules: Mapping[str, nn.Module], adapters: Sequence[Worn]) -> Generator[None]:
+    """A family with adapters, until the block is left; then it is as it was, to the last bit.
+
+    They run through the very layers that trained them, so pictures are those of the training's previews. What those
+    layers cannot express (plain differences, lengths per input) is added to the base's weights instead. Several
+    adapters of one layer follow each other in the order given; without DoRA the order makes no difference.
+    The base is frozen meanwhile, as in training: torch rounds differently for weights that want a gradient.
+    """
+    wanted = [param for module in modules.values() for param in module.parameters() if param.requires_grad]
+    for param in wanted:
+        param.requires_grad = False
+    kept = add_to_weights(modules, adapters)
+    before = {name: dict(module.named_modules()) for name, module in modules.items()}
+    added = [
+        (name, adapter)
+        for i, one in enumerate(adapters)
+        for name, delta in by_module(one.delta).items()
+        for adapter in inject_all(modules[name], delta, one.strength, f"worn{i}")
+    ]
+    try:
+        yield
+    finally:
+        for name, adapter in reversed(added):
+            take_off(modules[name], adapter, before[name])
+        for weight, value in kept:
+            weight.data.copy_(value)
+        for param in wanted:
+            param.requires_grad = True
+
+
+def by_module(delta: Delta) -> dict[str, dict[str, Update]]:
+    """The updates of each module, by path."""
+    split: dict[str, dict[str, Update]] = {}
+    for at, update in delta.items():
+        split.setdefault(at.module, {})[at.path] = update
+    return split
+
+
+def is_injectable(update: Update) -> bool:
+    """Whether peft has a layer for an update."""
+    match update.factors:
+        case LowRank():
+            return update.magnitude is None or update.axis == "out"
+        case Loha() | Lokr():
+            return update.magnitude is None
+        case Dense():
+            return False
+
+
+def add_to_weights(modules: Mapping[str, nn.Module], adapters: Sequence[Worn]) -> list[tuple[Tensor, Tensor]]:
+    """Change the base's weights by the updates that no layer expresses; give what they were before."""
+    kept: dict[Place, tuple[Tensor, Tensor]] = {}
+    known = {name: leaves(module) for name, module in modules.items()}
+    for one in adapters:
+        for at, update in one.delta.items():
+            if not is_injectable(update):
+                weight = known[at.module][at.path].weight
+                _, original = kept.setdefault(at, (weight, weight.detach().clone()))
+                weight.data.copy_(updated(weight.detach(), update, one.strength, norm_of=original))
+    return list(kept.values())
+
+
+def inject_all(module: nn.Module, updates: Mapping[str, Update], strength: float, name: str) -> list[str]:
+    """Inject what peft has layers for, each kind under a name of its own; give the names."""
+    kinds: dict[str, dict[str, Update]] = {}
+    for path, update in updates.items():
+        if is_injectable(update):
+            kind = "dora" if update.magnitude is not None else type(update.factors).__name__.lower()
+            kinds.setdefault(f"{name}_{kind}", {})[path] = update
+    for adapter, group in kinds.items():
+        for path, layer in inject(module, peft_config(group), dict.fromkeys(group, 1.0), adapter).items():
+            place(layer, adapter, group[path])
+            layer.scaling[adapter] *= strength
+            wear_also(layer, adapter)
+    return list(kinds)
+
+
+def peft_config(updates: Mapping[str, Update]) -> PeftConfig:
+    """What peft is asked to build for updates of one kind; the shapes of LoHa and LoKr are put in afterwards."""
+    first = next(iter(updates.values()))
+    ranks = {path: rank(update.factors) or 1 for path, update in updates.items()}
+    match first.factors:
+        case Loha():
+            return peft_loha(ranks)
+        case Lokr():
+            return peft_lokr(ranks)
+        case _:
+            return peft_lora(ranks, dora=first.magnitude is not None)
+
+
+def wear_also(layer: Layer, adapter: str) -> None:
+    """Switch an adapter on behind those that the layer wears already, and freeze it."""
+    layer.set_adapter([*(name for name in layer.active_adapters if name != adapter), adapter])
+    for _, param in own(layer, adapter):
+        param.requires_grad = False
+
+
+def take_off(module: nn.Module, adapter: str, before: Mapping[str, nn.Module]) -> None:
+    """Remove one adapter: layers that it wrapped come back, layers that were adapted before lose it alone."""
+    wrapped = [(path, layer) for path, layer in module.named_modules() if isinstance(layer, Layer)]
+    for path, layer in wrapped:
+        if adapter in layer.scaling:
+            if before.get(path) is layer:
+                layer.delete_adapter(adapter)
+            elif path in before:
+                module.set_submodule(path, before[path])
+    configs = getattr(module, "peft_config", {})
+    configs.pop(adapter, None)
+    if not configs and hasattr(module, "peft_config"):
+        del module.peft_config
+
+
+def fuse(modules: Mapping[str, nn.Module], adapters: Sequence[Worn]) -> None:
+    """Change the base's weights by all adapters, computed in fp64 and rounded once to the weights' own precision.
+
+    The result computes what the family computes while it wears the same adapters in the same order.
+    """
+    add_to_weights(modules, adapters)
+    for at in dict.fromkeys(at for one in adapters for at in one.delta):
+        weight = leaves(modules[at.module])[at.path].weight
+        total = weight.detach().double()
+        for one in adapters:
+            if at in one.delta and is_injectable(one.delta[at]):
+                total = updated(total, one.delta[at], one.strength, norm_of=weight.detach())
+        weight.data.copy_(total)
