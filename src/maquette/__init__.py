@@ -4,6 +4,8 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from maquette.config.load import load_config
+    from maquette.config.schema import RunConfig
     from maquette.errors import (
         CheckpointError,
         ConfigError,
@@ -25,6 +27,8 @@ _HOMES = {
     "MaquetteError": "maquette.errors",
     "MissingDependencyError": "maquette.errors",
     "ModelError": "maquette.errors",
+    "RunConfig": "maquette.config.schema",
+    "load_config": "maquette.config.load",
 }
 
 __all__ = [
@@ -35,7 +39,9 @@ __all__ = [
     "MaquetteError",
     "MissingDependencyError",
     "ModelError",
+    "RunConfig",
     "__version__",
+    "load_config",
 ]
 
 

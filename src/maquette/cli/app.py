@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from maquette import __version__
+from maquette.cli.check import check
 from maquette.cli.config import config
 from maquette.cli.init import init
 from maquette.cli.presets import presets
@@ -25,6 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # `main` turns exceptions into sentences
 )
 app.command()(train)
+app.command()(check)
 app.command()(config)
 app.command()(presets)
 app.command()(init)
@@ -52,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0: done. 2: a mistake in what was asked, explained in one paragraph. 130: interrupted. 1: a fault of maquette's own,
     with the traceback in a file that is named.
     """
-    _report_warnings()
+    logging.getLogger("maquette").addHandler(_TERMINAL)  # adding it twice is adding it once
     try:
         code = app(args=arguments, prog_name="maquette", standalone_mode=False)
     except Interrupted as stop:
@@ -92,15 +94,11 @@ def _log_of(error: Exception) -> str:
     return f"The full account is in {log.name}"
 
 
-def _report_warnings() -> None:
-    """Show what the library has to say (its log) on the terminal, one line each."""
-    logger = logging.getLogger("maquette")
-    if not logger.handlers:
-        handler = logging.StreamHandler()
-        handler.setFormatter(_Lines())
-        logger.addHandler(handler)
+class _Terminal(logging.Handler):
+    """Shows what the library has to say (its log) as one line each."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        typer.echo(f"{record.levelname.lower()}: {record.getMessage()}", err=True)
 
 
-class _Lines(logging.Formatter):
-    def format(self, record: logging.LogRecord) -> str:
-        return f"{record.levelname.lower()}: {record.getMessage()}"
+_TERMINAL = _Terminal(logging.WARNING)

@@ -1,0 +1,54 @@
+"""The command line, frozen: every command, argument and flag. Changing one is a decision, made here as well."""
+
+from collections.abc import Iterator
+
+import typer.main
+
+from maquette.cli.app import app
+
+FROZEN = {
+    "": ["--version"],
+    "check": ["FOLDER", "--prompt", "--trigger", "--resolution", "--json"],
+    "config": ["SOURCE", "--prompt", "--base", "--out", "--preset", "--device", "--set"],
+    "init": ["FILE", "--preset"],
+    "presets": ["NAME"],
+    "train": ["SOURCE", "--prompt", "--base", "--out", "--preset", "--device", "--set", "--resume"],
+    "world face": ["--out", "--count -n", "--index", "--seed", "--token"],
+    "world scenes": ["--out", "--count -n", "--seed"],
+    "world style": ["--out", "--count -n", "--index", "--seed", "--token"],
+    "world subject": ["--out", "--count -n", "--index", "--seed", "--token"],
+}
+MOST_FLAGS = 8  # docs/architecture.md: what needs more is a setting of the schema
+
+
+def commands(command: object, name: str = "") -> Iterator[tuple[str, list[str]]]:
+    parameters = [
+        " ".join(parameter.opts) if parameter.param_type_name == "option" else parameter.name.upper()
+        for parameter in command.params
+        if parameter.name != "help"
+    ]
+    below = getattr(command, "commands", {})
+    if parameters or not below:
+        yield name, parameters
+    for each, subcommand in below.items():
+        yield from commands(subcommand, f"{name} {each}".strip())
+
+
+def test_the_commands_and_their_flags_are_these():
+    assert dict(sorted(commands(typer.main.get_command(app)))) == FROZEN
+
+
+def test_no_command_has_more_flags_than_a_person_reads():
+    for name, parameters in commands(typer.main.get_command(app)):
+        flags = [parameter for parameter in parameters if parameter.startswith("-")]
+        assert len(flags) <= MOST_FLAGS, name
+
+
+def test_every_command_and_flag_says_what_it_is_for():
+    def unexplained(command: object, name: str) -> list[str]:
+        missing = [] if command.help or not name else [name]
+        missing += [f"{name} {p.name}" for p in command.params if not getattr(p, "help", None) and p.name != "help"]
+        below = getattr(command, "commands", {})
+        return missing + [each for key, value in below.items() for each in unexplained(value, f"{name} {key}")]
+
+    assert unexplained(typer.main.get_command(app), "") == []
