@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -38,8 +39,8 @@ def fingerprint(modules: Mapping[str, nn.Module], facts: Facts) -> str:
     """What identifies an encoder: its modules' weights with names and types, their configuration, and ``facts``."""
     digest = hashlib.sha256(json.dumps(dict(facts), sort_keys=True).encode())
     for name, module in sorted(modules.items()):
-        digest.update(f"{name}/{_configuration(module)}".encode())
-        digest.update(_digest(module.state_dict()).encode())
+        digest.update(_configuration(module).encode())
+        digest.update(_digest(module.state_dict(), name).encode())
     return digest.hexdigest()
 
 
@@ -94,7 +95,7 @@ class Cache:
         except (SafetensorError, OSError):
             entry = {}
         check = entry.pop(CHECK, None)
-        if check is None or bytes(check.tolist()).hex() != _digest(entry):
+        if check is None or bytes(check.tolist()).hex() != _digest(entry, key):
             self.repaired.append(path)
             return None
         return entry
@@ -103,7 +104,7 @@ class Cache:
         path = self._path(key)
         if path is None:
             return
-        check = torch.tensor(list(bytes.fromhex(_digest(entry))), dtype=torch.uint8)
+        check = torch.tensor(list(bytes.fromhex(_digest(entry, key))), dtype=torch.uint8)
         data = save({**entry, CHECK: check}, metadata={"schema": str(SCHEMA)})
         temporary = path.with_suffix(f".{os.getpid()}.tmp")
         try:
@@ -114,7 +115,8 @@ class Cache:
                 os.fsync(file.fileno())
             temporary.replace(path)
         except OSError as error:
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
             cure = "Make room, allow it, or name another folder as data.cache.dir."
             raise DataError(f"{path.parent}: cannot be written ({error.strerror}). {cure}") from error
 
@@ -123,8 +125,9 @@ CHECK = "sha256"
 """The tensor in every file that holds the hash of the others: safetensors itself notices no flipped bit."""
 
 
-def _digest(tensors: Mapping[str, Tensor]) -> str:
-    digest = hashlib.sha256()
+def _digest(tensors: Mapping[str, Tensor], key: str) -> str:
+    """Hash of some tensors and of whose they are: a file under another entry's name does not pass for it."""
+    digest = hashlib.sha256(key.encode())
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name}/{tensor.dtype}/{tuple(tensor.shape)}".encode())
         digest.update(_bytes(tensor))

@@ -100,15 +100,17 @@ class Dataset:
     def _collated(
         self, indices: Sequence[int], views: Sequence[View], texts: Sequence[str], weights: Sequence[float]
     ) -> TrainBatch:
-        device, keep = self.encoders.device, not self.config.captions.shuffle
+        device, shuffle = self.encoders.device, self.config.captions.shuffle
         shown = [self._shown(i, view) for i, view in zip(indices, views, strict=True)]
         code = collated([code for code, _ in shown], device)
         tokens: Tokens = {}
         if self.text_trained:
             tokens = {name: ids.to(device) for name, ids in self.encoders.family.tokenize(texts).items()}
         else:
-            text = concatenated([self.encoders.text(text, keep=keep) for text in texts], device)
-            code = ImageCode(code.mean, code.std, {**code.cond, **text})
+            # Shuffled captions rarely come twice: keeping them would fill the memory.
+            keep = [not shuffle or self.samples[i].is_class for i in indices]
+            made = [self.encoders.text(text, keep=k) for text, k in zip(texts, keep, strict=True)]
+            code = ImageCode(code.mean, code.std, {**code.cond, **concatenated(made, device)})
         return TrainBatch(
             code=code,
             tokens=tokens,

@@ -93,14 +93,14 @@ def _code(entry: Entry) -> ImageCode:
 
 def collated(codes: Sequence[ImageCode], device: torch.device) -> ImageCode:
     """Several codes as one batch on a device. They must have the same shapes, names, and either all a std or none."""
-    stds = [code.std for code in codes if code.std is not None]
+    stds = [code.std.to(device) for code in codes if code.std is not None]
     return ImageCode(
-        torch.cat([code.mean for code in codes]).to(device),
-        torch.cat(stds).to(device) if stds else None,
+        torch.cat([code.mean.to(device) for code in codes]),
+        torch.cat(stds) if stds else None,
         concatenated([code.cond for code in codes], device),
     )
 
 
 def concatenated(conds: Sequence[Conditioning], device: torch.device) -> dict[str, Tensor]:
     """Several conditionings as one batch on a device."""
-    return {name: torch.cat([cond[name] for cond in conds]).to(device) for name in conds[0]}
+    return {name: torch.cat([cond[name].to(device) for cond in conds]) for name in conds[0]}

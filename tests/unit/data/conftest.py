@@ -6,10 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 from PIL import Image
 from torch import Tensor, nn
 
 from maquette.types import ImageCode
+
+# Examples are the same in every run, and a busy machine is no failure.
+settings.register_profile("maquette", deadline=None, derandomize=True)
+settings.load_profile("maquette")
 
 
 class PlainFamily:

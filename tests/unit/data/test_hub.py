@@ -19,7 +19,7 @@ class Table:
         self.features, self.cells = features, cells
 
     def cast_column(self, column: str, feature: object, /) -> "Table":
-        return self
+        return Table({**self.features, column: feature}, self.cells)
 
     def __iter__(self) -> Iterator[Mapping[str, object]]:
         return iter(self.cells)

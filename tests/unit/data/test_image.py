@@ -4,8 +4,18 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from maquette.data.image import ANIMATED, CMYK, DEEP, ROTATED, TRANSPARENT, decode, decode_mask, likeness, show
-from maquette.data.image import show_mask
+from maquette.data.image import (
+    ANIMATED,
+    CMYK,
+    DEEP,
+    ROTATED,
+    TRANSPARENT,
+    decode,
+    decode_mask,
+    likeness,
+    show,
+    show_mask,
+)
 from maquette.data.view import View
 from maquette.errors import DataError
 
@@ -129,7 +139,7 @@ def test_files_that_were_cut_short_are_refused_by_name(kind):
 
 @pytest.mark.parametrize("data", [b"", b"hello", b"\x89PNG\r\n\x1a\n", b"RIFF....WEBP"])
 def test_what_is_no_picture_is_refused(data):
-    with pytest.raises(DataError, match="^a.png: "):
+    with pytest.raises(DataError, match=r"^a\.png: "):
         decode(data, "a.png")
 
 
@@ -177,7 +187,7 @@ def test_mask_goes_through_the_same_cut_as_its_picture():
 def test_mask_of_a_smaller_copy_is_enlarged_and_another_shape_refused():
     small = encoded(Image.new("L", (10, 20), 255))
     assert decode_mask(small, "m.png", (40, 20)).size == (20, 40)
-    with pytest.raises(DataError, match="m.png: is 20x10, but its picture is 40x40"):
+    with pytest.raises(DataError, match=r"m\.png: is 20x10, but its picture is 40x40"):
         decode_mask(small, "m.png", (40, 40))
 
 

@@ -61,5 +61,5 @@ def test_bad_masks_are_listed_and_none_at_all_is_an_error(tmp_path, paint):
     Image.new("L", (64, 64)).save(tmp_path / "b-masklabel.png")
     with pytest.raises(DataError, match=r"2: a-masklabel.png: is 64x32.*b-masklabel.png: is black"):
         scan(Source(tmp_path, prompt="a dog", masks="label")).usable()
-    with pytest.raises(DataError, match='data.masks = "alpha", but no picture has a mask'):
+    with pytest.raises(DataError, match=r'data\.masks = "alpha", but no picture has a mask'):
         scan(Source(tmp_path, prompt="a dog", masks="alpha")).usable()

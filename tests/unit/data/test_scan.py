@@ -91,7 +91,9 @@ def test_broken_metadata_names_each_line(tmp_path, paint):
     write(tmp_path, "metadata.jsonl", "\n".join(lines))
     (finding,) = [f for f in scan(Source(tmp_path)).findings if f.level == "error"]
     assert [name.split()[1] for name in finding.names] == ["2", "3", "4", "5", "6", "7"]
-    for part, name in zip(("no JSON", "file_name", "not exist", "second time", "no text", "braces"), finding.names, strict=True):
+    for part, name in zip(
+        ("no JSON", "file_name", "not exist", "second time", "no text", "braces"), finding.names, strict=True
+    ):
         assert part in name
 
 
