@@ -51,10 +51,13 @@ class Report:
         return asdict(self) | {"is_usable": self.is_usable}
 
 
-def check(source: Source, *, resolution: int = 512, multiple: int = 8, upscale: bool = False) -> Report:
-    """Read a folder as training would, and report on it. Raises DataError only where there is no folder."""
+def check(source: Source, *, resolution: int = 512) -> Report:
+    """Read a folder as training would, and report on it. Raises DataError only where there is no folder.
+
+    Sizes are those of the published bases, whose sides are multiples of 64, or of 8 at a resolution that is none.
+    """
     found = scan(source)
-    sizes = bucket_sizes(resolution, multiple)
+    sizes = bucket_sizes(resolution, 64 if resolution % 64 == 0 and resolution >= 256 else 8)
     counts = Counter(nearest_size(sample.size, sizes) for sample in found.samples)
     subject = [sample for sample in found.samples if not sample.is_class]
     return Report(
@@ -66,7 +69,7 @@ def check(source: Source, *, resolution: int = 512, multiple: int = 8, upscale: 
         sizes=tuple(sorted(counts.items())),
         findings=(
             *found.findings,
-            *size_findings(found.samples, sizes, upscale=upscale),
+            *size_findings(found.samples, sizes, upscale=False),
             *duplicates(found.samples),
             *shared_words(subject, source.trigger),
             *imbalance(found.samples),
