@@ -19,6 +19,7 @@ class Family(Protocol):
 
     size_multiple: picture height and width must be multiples of it, in pixels.
     latent_factor: pixels per position of the clean sample, for masks; 1 where the sample is no picture.
+    clip_skip: how many of the text encoders' last layers are left out, beyond the family's own choice.
     default_size: (height, width) in pixels that the checkpoint was trained at.
     """
 
@@ -32,6 +33,8 @@ class Family(Protocol):
     def size_multiple(self) -> int: ...
     @property
     def latent_factor(self) -> int: ...
+    @property
+    def clip_skip(self) -> int: ...
     @property
     def default_size(self) -> tuple[int, int]: ...
     def encode_images(self, pixels: Float[Tensor, "b 3 h w"], geometry: Int[Tensor, "b 6"]) -> ImageCode:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from diffusers.configuration_utils import ConfigMixin
@@ -13,8 +14,10 @@ from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from maquette.diffusion.scheduler import Diffusion, read_scheduler
-from maquette.families import text, unet, vae
+from maquette.families import parts, text, unet, vae
 from maquette.types import Conditioning, ImageCode, Tokens
+
+PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,9 +38,13 @@ class StableDiffusion:
     scheduler: ConfigMixin
     clip_skip: int = 0
 
+    def __post_init__(self) -> None:
+        parts.check_fit(self.unet, self.vae, parts.text_width(self.text_encoder), addition=None)
+        text.check_clip_skip(self.clip_skip, self.text_encoder)
+
     @property
     def name(self) -> str:
-        """The family's key in the table of families."""
+        """The family's short name."""
         return "sd"
 
     @property
@@ -58,7 +65,7 @@ class StableDiffusion:
     @property
     def size_multiple(self) -> int:
         """Pixels that become one position at the UNet's lowest level, 64 for the published models."""
-        return self.latent_factor * unet.lowest_factor(self.unet)
+        return unet.size_multiple(self.unet, self.latent_factor)
 
     @property
     def default_size(self) -> tuple[int, int]:
@@ -99,3 +106,21 @@ class StableDiffusion:
         return StableDiffusionPipeline(
             unet=self.unet, vae=self.vae, text_encoder=self.text_encoder, tokenizer=self.tokenizer, **others
         )
+
+
+def load(folder: Path, options: parts.Options) -> StableDiffusion:
+    """Stable Diffusion 1 or 2 from a diffusers folder.
+
+    Raises ModelError for anything missing, damaged or of another family.
+    """
+    parts.check_parts(folder, PARTS, options)
+    dtype = parts.folder_dtype(folder, options)
+    tokenizer = parts.read_tokenizer(folder / "tokenizer")
+    return StableDiffusion(
+        unet=parts.read_unet(folder / "unet", options, dtype),
+        vae=parts.read_vae(folder / "vae", options, dtype),
+        text_encoder=parts.read_text_encoder(folder / "text_encoder", CLIPTextModel, tokenizer, options, dtype),
+        tokenizer=tokenizer,
+        scheduler=parts.read_sampler(folder / "scheduler"),
+        clip_skip=options.clip_skip,
+    )

@@ -56,21 +56,21 @@ def last_states(encoder: CLIPTextModel, ids: Int[Tensor, "b t"], clip_skip: int 
 
 def penultimate_states(
     encoder: TextEncoder, ids: Int[Tensor, "b t"], clip_skip: int = 0
-) -> tuple[Float[Tensor, "b t d"], Float[Tensor, "b p"] | None]:
-    """The last hidden state but one, without a layer norm, and the projected end token where there is a projection.
+) -> tuple[Float[Tensor, "b t d"], Float[Tensor, "b p"]]:
+    """The last hidden state but one, without a layer norm, and the end token: projected, where there is a projection.
 
     clip_skip: how many layers to leave out beyond that one. This is how SDXL takes it.
     """
     output = encoder(ids.to(encoder.device), output_hidden_states=True)
-    pooled = output.text_embeds if isinstance(encoder, CLIPTextModelWithProjection) else None
+    pooled = output.text_embeds if isinstance(encoder, CLIPTextModelWithProjection) else output.pooler_output
     return output.hidden_states[-(clip_skip + 2)], pooled
 
 
-def check_clip_skip(clip_skip: int, encoder: TextEncoder, where: str) -> None:
-    """Raise ModelError where fewer than one layer would be left."""
+def check_clip_skip(clip_skip: int, encoder: TextEncoder) -> None:
+    """Raise ModelError where fewer than one of the encoder's layers would be left."""
     layers = encoder.config.num_hidden_layers
     if not 0 <= clip_skip < layers:
-        raise ModelError(f"clip_skip = {clip_skip}: {where} has {layers} layers; allowed are 0 to {layers - 1}.")
+        raise ModelError(f"clip_skip = {clip_skip}: a text encoder has {layers} layers; allowed are 0 to {layers - 1}.")
 
 
 def with_special_tokens(config: CLIPTextConfig, tokenizer: CLIPTokenizer) -> CLIPTextConfig:

@@ -1,14 +1,15 @@
 """What the families read off a UNet and a scheduler."""
 
+import math
 from typing import cast
 
 from diffusers.configuration_utils import ConfigMixin
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
 
-def lowest_factor(unet: UNet2DConditionModel) -> int:
-    """Positions of the clean sample that become one at the UNet's lowest level, in each direction."""
-    return 2 ** (len(unet.config["block_out_channels"]) - 1)
+def size_multiple(unet: UNet2DConditionModel, latent_factor: int) -> int:
+    """Pixels that become one position at the UNet's lowest level, in each direction; never below the pipelines' 8."""
+    return math.lcm(8, latent_factor * 2 ** (len(unet.config["block_out_channels"]) - 1))
 
 
 def default_size(unet: UNet2DConditionModel, latent_factor: int) -> tuple[int, int]:

@@ -1,0 +1,129 @@
+"""From what a person calls a base model to a loaded family."""
+
+import importlib
+import re
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from importlib.metadata import entry_points
+from pathlib import Path
+
+from maquette.errors import ModelError
+from maquette.families import hub
+from maquette.families.base import Family
+from maquette.families.parts import Options
+from maquette.families.placement import Precision, choose_device
+from maquette.families.weights import CONVERT, PICKLED, read_json
+
+FAMILIES: Mapping[str, str] = {
+    "StableDiffusionPipeline": "maquette.families.sd:load",
+    "StableDiffusionXLPipeline": "maquette.families.sdxl:load",
+}
+"""The pipeline class that model_index.json names -> "module:function", a Loader. Imported when it is used."""
+
+EMBEDDED: Mapping[str, Path] = {"maquette-64": Path(__file__).parent.parent / "embedded" / "weights" / "maquette-64"}
+"""Base models that come with the package."""
+
+Loader = Callable[[Path, Options], Family]
+
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+def load_family(
+    base: str | Path,
+    *,
+    device: str = "cpu",
+    precision: Precision = "fp32",
+    revision: str | None = None,
+    variant: str | None = None,
+    vae: str | None = None,
+    tokenizer: str | None = None,
+    clip_skip: int = 0,
+) -> Family:
+    """A base model, its weights on a device and ready for inference.
+
+    base: an embedded name ("maquette-64"), a diffusers folder, a single .safetensors checkpoint, or a hub id.
+    revision, variant: of a hub id; a variant ("fp16") also of a folder.
+    vae: folder or hub id of an autoencoder to use instead of the base's own.
+    tokenizer: folder or hub id with the vocabulary, for a single file, which has none.
+    clip_skip: how many of the text encoders' last layers to leave out.
+    Raises ModelError, or ConfigError for a device or precision that there is not, saying what to do.
+    """
+    options = Options(
+        device=choose_device(device),
+        precision=precision,
+        variant=variant,
+        vae=None if vae is None else part_folder(vae, "vae"),
+        clip_skip=clip_skip,
+    )
+    path = locate(str(base), revision, variant)
+    if path.is_file():
+        if revision or variant:
+            raise ModelError(f"{path}: is one file, which has no revision or variant; leave them out.")
+        from maquette.families import single_file  # here, since it imports every family
+
+        return single_file.load(path, options, None if tokenizer is None else part_folder(tokenizer, "tokenizer"))
+    if tokenizer is not None:
+        raise ModelError(f"{path}: has a tokenizer of its own; leave model.tokenizer (--tokenizer) out.")
+    return loader(detect(path))(path, options)
+
+
+def locate(base: str, revision: str | None = None, variant: str | None = None) -> Path:
+    """The folder or file that a base's name means, fetched from the hub where it is a hub id.
+
+    Raises ModelError where there is no such thing, or where it is pickled.
+    """
+    if base in EMBEDDED:
+        if not EMBEDDED[base].is_dir():
+            raise ModelError(f'"{base}": its weights are not in this installation. Install maquette again.')
+        return EMBEDDED[base]
+    path = Path(base).expanduser()
+    if path.is_dir() or (path.is_file() and path.suffix == ".safetensors"):
+        return path
+    if path.is_file():
+        if path.suffix in PICKLED:
+            raise ModelError(f"{path}: is no safetensors file. {CONVERT}")
+        raise ModelError(f"{path}: is no model; give a diffusers folder or a .safetensors checkpoint.")
+    if path.exists():
+        raise ModelError(f"{path}: is neither a file nor a folder.")
+    if _HUB_ID.fullmatch(base) and not base.startswith(".") and path.suffix != ".safetensors":
+        return hub.fetch_model(base, revision, variant)
+    near = get_close_matches(base, EMBEDDED, n=1)
+    raise ModelError(
+        f'base "{base}": there is no such file or folder, nor an embedded model of this name'
+        + (f' (did you mean "{near[0]}"?). ' if near else ". ")
+        + f"Give a diffusers folder, a .safetensors checkpoint, a hub id (OWNER/NAME), or {', '.join(EMBEDDED)}."
+    )
+
+
+def part_folder(name: str, part: str) -> Path:
+    """The folder of one part: given itself, as a whole model's folder, or as a hub id.
+
+    Raises ModelError where there is none.
+    """
+    path = Path(name).expanduser()
+    if not path.is_dir():
+        if path.exists() or not _HUB_ID.fullmatch(name) or name.startswith("."):
+            raise ModelError(f'{part} "{name}": is no folder, nor a hub id (OWNER/NAME).')
+        path = hub.fetch_part(name, part)
+    return path / part if (path / part).is_dir() else path
+
+
+def detect(folder: Path) -> str:
+    """The pipeline class that a diffusers folder names. Raises ModelError where the folder is none."""
+    index = folder / "model_index.json"
+    if not index.is_file():
+        adapter = any((folder / name).is_file() for name in ("adapter_config.json", "pytorch_lora_weights.safetensors"))
+        what = "holds an adapter; a base is a whole model" if adapter else "has no model_index.json"
+        raise ModelError(f"{folder}: {what}. Give a folder that diffusers saved, or a .safetensors checkpoint.")
+    return str(read_json(index).get("_class_name"))
+
+
+def loader(pipeline: str) -> Loader:
+    """What loads models of a pipeline class. Raises ModelError where nothing does, with all that there are."""
+    table = dict(FAMILIES)
+    for point in entry_points(group="maquette.families"):
+        table.setdefault(point.name, point.value)
+    if pipeline not in table:
+        raise ModelError(f'A model for "{pipeline}" cannot be used. Known: {", ".join(sorted(table))}.')
+    module, _, function = table[pipeline].partition(":")
+    return getattr(importlib.import_module(module), function)
