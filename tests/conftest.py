@@ -14,12 +14,16 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
+WATCHED = ("CUDA_VISIBLE_DEVICES", "HF_HOME", "HF_HUB_OFFLINE", "HOME", "OMP_NUM_THREADS", "PATH", "TMPDIR")
 LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
 
 @pytest.fixture(autouse=True)
-def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Refuse every connection that would leave this machine; loopback and local sockets stay open."""
+def no_network(nothing_left_behind: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refuse every connection that would leave this machine; loopback and local sockets stay open.
+
+    It asks for `nothing_left_behind` first, so that this looks after monkeypatch has put everything back.
+    """
     connect, resolve = socket.socket.connect, socket.getaddrinfo
 
     def guarded_connect(self: socket.socket, address: object) -> None:
@@ -50,7 +54,11 @@ def seeded() -> None:
 
 
 def _global_state() -> dict[str, object]:
-    state: dict[str, object] = {"working directory": Path.cwd(), "environment": dict(os.environ)}
+    state: dict[str, object] = {
+        "working directory": Path.cwd(),
+    }
+    # Only variables that a run depends on: third parties set others for their own use when they are imported.
+    state |= {f"${name}": os.environ.get(name) for name in WATCHED}
     torch = sys.modules.get("torch")
     if torch is not None:
         state["torch default dtype"] = torch.get_default_dtype()
@@ -66,13 +74,5 @@ def nothing_left_behind() -> Iterator[None]:
     before = _global_state()
     yield
     after = _global_state()
-    changed = [name for name in before if before[name] != after[name] and name != "environment"]
-    changed += sorted(
-        f"${key}"
-        for key in {*before["environment"], *after["environment"]}
-        # pytest writes the running test's name here; importing third parties may set variables for their own use.
-        if key != "PYTEST_CURRENT_TEST"
-        and key in before["environment"]
-        and before["environment"][key] != after["environment"].get(key)
-    )
+    changed = [name for name in before if name in after and before[name] != after[name]]
     assert not changed, f"the test left these changed: {changed}"

@@ -12,6 +12,7 @@ import typer
 from maquette import __version__
 from maquette.cli.check import check
 from maquette.cli.config import config
+from maquette.cli.generate import generate
 from maquette.cli.init import init
 from maquette.cli.presets import presets
 from maquette.cli.train import train
@@ -26,6 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # `main` turns exceptions into sentences
 )
 app.command()(train)
+app.command()(generate)
 app.command()(check)
 app.command()(config)
 app.command()(presets)
@@ -58,19 +60,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         code = app(args=arguments, prog_name="maquette", standalone_mode=False)
     except Interrupted as stop:
-        return _say(str(stop) or "interrupted.", 130)
+        return _stopped(str(stop))
     except MaquetteError as error:
         return _say(str(error), 2)
     except typer.TyperException as error:
         return _misused(error)
     except (KeyboardInterrupt, typer.Abort):
-        return _say("interrupted.", 130)
+        return _stopped("interrupted.")
     except BrokenPipeError:  # the reader of a pipe has seen enough
         sys.stdout = None
         return 0
     except Exception as error:  # noqa: BLE001 - the outermost edge: whatever it is, the user gets a sentence
         return _say(f"{type(error).__name__}: {error}\nThis is a fault of maquette. {_log_of(error)}", 1)
+    if code == 130:  # what typer makes of Ctrl-C
+        return _stopped("interrupted.")
     return code if isinstance(code, int) else 0
+
+
+def _stopped(message: str) -> int:
+    typer.echo(message, err=True)
+    return 130
 
 
 def _misused(error: typer.TyperException) -> int:

@@ -22,7 +22,7 @@ class Change:
 
 
 def changes(old: RunConfig, new: RunConfig) -> list[Change]:
-    """Every setting that differs between two configurations, in the order of the schema."""
+    """Every setting that differs between two configurations; those that only the second has come last."""
     before, after = dict(_flat(old.model_dump())), dict(_flat(new.model_dump()))
     return [
         Change(path, before.get(path, "unset"), after.get(path, "unset"))
@@ -54,5 +54,5 @@ def _flat(value: object, prefix: str = "") -> Iterator[tuple[str, str]]:
     elif isinstance(value, tuple) and any(isinstance(part, dict) for part in value):
         for i, part in enumerate(value):
             yield from _flat(part, f"{prefix}.{i}")
-    elif value is not None:
-        yield prefix, toml_value(value)
+    else:
+        yield prefix, "unset" if value is None else toml_value(value)
