@@ -1,0 +1,95 @@
+"""The files of one run: the contract between training and everything that looks at it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from maquette.errors import CheckpointError, ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class RunDir:
+    """Where a run keeps what. A value: nothing is created or read by making one."""
+
+    root: Path
+
+    @property
+    def config(self) -> Path:
+        """The resolved configuration that the run was started with."""
+        return self.root / "config.toml"
+
+    @property
+    def versions(self) -> Path:
+        """Library versions, commit and machine of the run, as JSON."""
+        return self.root / "versions.json"
+
+    @property
+    def events(self) -> Path:
+        """What happened, one JSON object per line."""
+        return self.root / "events.jsonl"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of what can be resumed from."""
+        return self.root / "checkpoints"
+
+    @property
+    def previews(self) -> Path:
+        """The folder of pictures made along the way."""
+        return self.root / "previews"
+
+    @property
+    def export(self) -> Path:
+        """The folder of what the run is for: adapters in each dialect, or a fine-tuned model."""
+        return self.root / "export"
+
+    @property
+    def metrics(self) -> Path:
+        """Scores of the exported result, as JSON."""
+        return self.root / "metrics.json"
+
+    @property
+    def card(self) -> Path:
+        """The model card."""
+        return self.root / "README.md"
+
+    @property
+    def report(self) -> Path:
+        """The self-contained report."""
+        return self.root / "report.html"
+
+    def preview(self, step: int, prompt: int, seed: int) -> Path:
+        """The picture of the prompt with this number, at a step and with a seed."""
+        return self.previews / f"step-{step:06d}-prompt-{prompt:02d}-seed-{seed}.png"
+
+    def relative(self, path: Path) -> str:
+        """How an event names a file of the run: relative to it, so that the folder can be moved."""
+        return path.relative_to(self.root).as_posix()
+
+
+def create_run(root: Path) -> RunDir:
+    """A new run in a folder that is absent or empty.
+
+    Raises ConfigError where something is there already, or where the folder cannot be made.
+    """
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        taken = sorted(path.name for path in root.iterdir())
+    except OSError as error:
+        raise ConfigError(
+            f"output.dir: {root} cannot be used as a run's folder ({error.strerror}). Name another with --out."
+        ) from error
+    if taken:
+        shown = ", ".join(taken[:3]) + (", ..." if len(taken) > 3 else "")
+        cure = "Continue that run with --resume" if "config.toml" in taken else "Empty it"
+        raise ConfigError(f"output.dir: {root} is not empty: it holds {shown}. {cure}, or name another with --out.")
+    return RunDir(root)
+
+
+def open_run(root: Path) -> RunDir:
+    """A run that exists. Raises CheckpointError where the folder holds none."""
+    run = RunDir(root)
+    if not run.config.is_file():
+        raise CheckpointError(
+            f"{root} holds no run: {run.config.name} is not there. Name the folder that a run was started with."
+        )
+    return run
