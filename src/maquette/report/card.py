@@ -1,0 +1,136 @@
+"""A run -> README.md: the model card, with the front matter and the gallery that the Hugging Face hub reads."""
+
+import yaml
+
+from maquette.config.adapter import FullConfig
+from maquette.report.facts import Facts, Preview
+from maquette.report.html import key_numbers
+from maquette.report.pictures import FOLDER
+from maquette.report.read import read_facts
+from maquette.report.settings import changed, settings_of
+from maquette.report.usage import notes, usages
+from maquette.report.words import count_of, what_it_is
+from maquette.runs.files import write_text
+from maquette.runs.rundir import RunDir
+
+GALLERY = 8
+"""So many of the last previews the card shows, and so many training pictures."""
+
+
+def write_card(run: RunDir) -> None:
+    """Write, or write again, the model card of a run.
+
+    Raises ConfigError or DataError where its settings or its log are damaged.
+    """
+    write_text(run.card, render_card(read_facts(run), run))
+
+
+def render_card(facts: Facts, run: RunDir) -> str:
+    """The model card of a run. Pictures are named relative to the run's folder."""
+    gallery = last_previews(facts)
+    sections = [
+        f"# {_plain(facts.name)}",
+        _introduction(facts),
+        *_gallery_section(gallery, run),
+        *_use_section(facts),
+        *_training_section(facts, run),
+        *_license_section(facts),
+    ]
+    return f"---\n{yaml.safe_dump(front_matter(facts, gallery, run), sort_keys=False, allow_unicode=True)}---\n\n" + (
+        "\n\n".join(sections) + "\n"
+    )
+
+
+def front_matter(facts: Facts, gallery: list[Preview], run: RunDir) -> dict[str, object]:
+    """What the hub reads; a key without a value it knows is left out, since the hub refuses cards with wrong ones.
+
+    base_model stands there only when it is an id on the hub.
+    """
+    adapter = facts.config.adapter
+    kind_tags = [] if isinstance(adapter, FullConfig) else [*dict.fromkeys(["lora", adapter.kind]), "template:sd-lora"]
+    words = facts.triggers or facts.prompts
+    front: dict[str, object] = {
+        "base_model": facts.base.name if facts.base.kind == "hub" else None,
+        "instance_prompt": words[0] if words else None,
+        "license": facts.base.license,
+        "library_name": "diffusers" if _loads_in_diffusers(facts) else None,
+        "pipeline_tag": "text-to-image",
+        "tags": ["text-to-image", "diffusers", *kind_tags, "maquette"],
+        "widget": [
+            {"text": preview.prompt or " ", "output": {"url": run.relative(preview.file)}} for preview in gallery
+        ],
+    }
+    return {key: value for key, value in front.items() if value}
+
+
+def last_previews(facts: Facts) -> list[Preview]:
+    """The pictures of the last preview, one seed of each prompt before the other seeds, as far as they are there."""
+    last = max((preview.step for preview in facts.previews), default=0)
+    there = [preview for preview in facts.previews if preview.step == last and preview.file.is_file()]
+    first = {preview.prompt: preview for preview in reversed(there)}
+    firsts = [preview for preview in there if first[preview.prompt] is preview]
+    return [*firsts, *(preview for preview in there if preview not in firsts)][:GALLERY]
+
+
+def _loads_in_diffusers(facts: Facts) -> bool:
+    return any(export.kind in ("diffusers", "folder") for export in facts.exports)
+
+
+def _introduction(facts: Facts) -> str:
+    called = " or ".join("`" + word.replace("`", "'") + "`" for word in facts.words)
+    sentence = f"{what_it_is(facts)}, trained with maquette"
+    sentence += f" on {count_of(len(facts.pictures), 'picture')}." if facts.pictures else "."
+    if called:
+        sentence += f"\n\n**Trigger:** write {called} in the prompt."
+    if not isinstance(facts.config.adapter, FullConfig):
+        sentence += "\n\n**Strength:** 1 is as it was trained; 0.6 to 0.9 leaves more to the base."
+    if not facts.is_finished:
+        sentence += f"\n\n**Not finished:** step {facts.steps_done} of {facts.steps}."
+    return sentence
+
+
+def _gallery_section(gallery: list[Preview], run: RunDir) -> list[str]:
+    if not gallery:
+        return []
+    rows = [f"| ![]({run.relative(preview.file)}) | {_plain(preview.prompt)} |" for preview in gallery]
+    return ["## Pictures", "\n".join(["| | prompt |", "|---|---|", *rows])]
+
+
+def _use_section(facts: Facts) -> list[str]:
+    shown = usages(facts.subject)
+    if not shown:
+        return []
+    parts = ["## How to use it", *(f"> {note}" for note in notes(facts.subject))]
+    for usage in shown:
+        parts.append(f"### {usage.tool}" + (f": `{usage.file}`" if usage.file else ""))
+        parts += [usage.text] if usage.text else []
+        parts += [f"```{usage.language}\n{usage.code}\n```"] if usage.code else []
+    return parts
+
+
+def _training_section(facts: Facts, run: RunDir) -> list[str]:
+    numbers = "\n".join(f"- {name}: {value}" for name, value in key_numbers(facts).items())
+    settings = "\n".join(f"{setting.path} = {setting.value}" for setting in changed(settings_of(facts.config)))
+    parts = ["## Training", numbers]
+    thumbnails = [picture.file for picture in facts.pictures if picture.file is not None][:GALLERY]
+    if thumbnails:
+        parts.append(" ".join(f"![]({FOLDER}/{file.name})" for file in thumbnails))
+    if settings:
+        parts.append(f"What departs from the defaults (all of it is in {run.config.name}):\n\n```toml\n{settings}\n```")
+    return parts
+
+
+def _license_section(facts: Facts) -> list[str]:
+    base = facts.base
+    if base.license:
+        return ["## Licence", f"That of the base, {base.name}: {base.license}."]
+    sentence = f"The licence of the base, {base.name}, is not known here; what was learned from it inherits its terms."
+    return ["## Licence", f"{sentence} Look it up, and name it above before you publish this."]
+
+
+def _plain(text: str) -> str:
+    """A text that Markdown shows as it is: on one line, without marks that would end a table cell or open HTML."""
+    escaped = " ".join(text.split())
+    for mark in "\\`*_[]<>|#":
+        escaped = escaped.replace(mark, f"\\{mark}")
+    return escaped

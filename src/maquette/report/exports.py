@@ -1,0 +1,83 @@
+"""What a run has exported, told from the files themselves: which dialect each speaks, and what kind it is."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from maquette.errors import CheckpointError
+
+RAW = "raw"
+"""The folder beside a moving average with the weights as they were at the end."""
+
+LONGEST_HEADER = 100_000_000
+"""More bytes than this no safetensors header has. Source: the format's own limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """One file or folder that can be loaded.
+
+    name: relative to the run's folder, with forward slashes. kind: the dialect of an adapter file, a whole model as
+    one checkpoint, or a whole model as a folder in diffusers' layout. num_bytes: of everything in it.
+    """
+
+    name: str
+    kind: Literal["kohya", "diffusers", "checkpoint", "folder"]
+    num_bytes: int
+    is_dora: bool = False
+    algorithm: str = "lora"
+
+    @property
+    def file_name(self) -> str:
+        """The last part of the name."""
+        return self.name.rpartition("/")[2]
+
+    @property
+    def folder(self) -> str:
+        """All of the name but its last part."""
+        return self.name.rpartition("/")[0]
+
+
+def find_exports(folder: Path, run: Path) -> list[Export]:
+    """Everything loadable in a folder and in its folder of raw weights, shortest names and so the main ones first.
+
+    Raises CheckpointError naming a .safetensors file whose header cannot be read.
+    """
+    places = [place for place in (folder, folder / RAW) if place.is_dir()]
+    found = [export for place in places for path in place.iterdir() if (export := _export(path, run))]
+    return sorted(found, key=lambda export: (len(export.name), export.name))
+
+
+def read_metadata(file: Path) -> dict[str, str]:
+    """The metadata in the header of a .safetensors file; the tensors are not read.
+
+    Raises CheckpointError where there is no such header.
+    """
+    with file.open("rb") as opened:
+        length = int.from_bytes(opened.read(8), "little")
+        header = opened.read(length) if length <= LONGEST_HEADER else b""
+    try:
+        return dict(json.loads(header).get("__metadata__", {}))
+    except (ValueError, AttributeError, TypeError) as error:
+        raise CheckpointError(f"{file}: is damaged or no .safetensors file: its header cannot be read.") from error
+
+
+def _export(path: Path, run: Path) -> Export | None:
+    name = path.relative_to(run).as_posix()
+    if path.is_dir():
+        if not (path / "model_index.json").is_file():
+            return None
+        return Export(name, "folder", sum(file.stat().st_size for file in path.rglob("*") if file.is_file()))
+    if path.suffix != ".safetensors" or path.name.startswith("."):
+        return None
+    metadata, size = read_metadata(path), path.stat().st_size
+    match metadata.get("maquette.dialect"):
+        case "kohya":
+            arguments = json.loads(metadata.get("ss_network_args", "{}"))
+            algorithm = str(arguments.get("algo", "lora")).replace("locon", "lora")
+            return Export(name, "kohya", size, arguments.get("dora_wd") == "True", algorithm)
+        case "diffusers":
+            return Export(name, "diffusers", size)
+        case _:
+            return Export(name, "checkpoint", size)

@@ -1,0 +1,89 @@
+"""What there is to tell about a run, gathered once: the page and the model card only say it in different forms."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from maquette.config.schema import RunConfig
+from maquette.report.base import Base
+from maquette.report.charts import Series
+from maquette.report.exports import Export
+from maquette.report.pictures import Thumbnail
+from maquette.report.usage import Subject
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """One picture made along the way."""
+
+    step: int
+    prompt: str
+    seed: int
+    file: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """A run as far as it has come.
+
+    steps_done of steps: optimizer steps. is_finished: the run came to its end. sittings: the steps at which it was
+    started and resumed. seconds: of the whole run, over all sittings. step_seconds: of that, spent on steps. rates: the learning rate of each group of
+    parameters. scores: every measured number over the steps, the validation loss among them. warnings: what the run
+    warned of, with the step. problems: what of the run's folder could not be read for the report. Texts that come from
+    the run hold no absolute paths any more.
+    """
+
+    name: str
+    config: RunConfig
+    base: Base
+    steps_done: int
+    steps: int
+    is_finished: bool
+    sittings: Sequence[int]
+    seconds: float
+    step_seconds: float
+    images_seen: int
+    peak_memory: int | None
+    loss: Series
+    grad_norm: Series
+    scores: Sequence[Series]
+    rates: Sequence[Series]
+    previews: Sequence[Preview]
+    pictures: Sequence[Thumbnail]
+    exports: Sequence[Export]
+    warnings: Sequence[tuple[int, str]]
+    problems: Sequence[str]
+    versions: Mapping[str, str]
+
+    @property
+    def triggers(self) -> list[str]:
+        """The words that call what was learned, one for each concept that has some."""
+        return [trigger for trigger in _of_concepts(self.config, "trigger") if trigger]
+
+    @property
+    def prompts(self) -> list[str]:
+        """The instance prompts, with the trigger in its place."""
+        pairs = zip(_of_concepts(self.config, "prompt"), _of_concepts(self.config, "trigger"), strict=True)
+        return [prompt.replace("[trigger]", trigger or "") for prompt, trigger in pairs if prompt]
+
+    @property
+    def words(self) -> list[str]:
+        """What to write in a prompt: the triggers; without any, the instance prompts."""
+        return self.triggers or self.prompts
+
+    @property
+    def example(self) -> str:
+        """A prompt that shows what was learned: the first preview's, the training prompt, or a caption."""
+        candidates = [*self.config.preview.prompts, *(p.prompt for p in self.previews if p.prompt), *self.prompts]
+        captions = [picture.caption for picture in self.pictures]
+        return next(iter([*candidates, *self.triggers, *captions]), "")
+
+    @property
+    def subject(self) -> Subject:
+        """What the instructions for other tools need."""
+        has_text = self.config.text_encoder.train != "none"
+        return Subject(run=self.name, base=self.base, example=self.example, exports=self.exports, has_text=has_text)
+
+
+def _of_concepts(config: RunConfig, name: str) -> list[str | None]:
+    return [getattr(source, name) for source in (config.concepts or (config.data,))]

@@ -1,0 +1,82 @@
+"""The previews of a run as rows of one prompt and seed by columns of steps, the untouched base first."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from maquette.report.facts import Preview
+from maquette.report.pictures import Embedded, embed
+
+COLUMNS, ROWS = 12, 24
+"""At most this many of each are embedded, so that the page stays a page; the sentence above the grid says so."""
+
+LONGEST = 512
+"""Pixels of the longer side of an embedded preview."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One picture of the grid; None where there is no such file, or where it cannot be read."""
+
+    step: int
+    picture: Embedded | None
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """The pictures of one prompt and seed, one for each column."""
+
+    prompt: str
+    seed: int
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """The embedded part of all previews. all_steps, all_rows: how many there are in the folder."""
+
+    steps: tuple[int, ...]
+    rows: tuple[Row, ...]
+    all_steps: int
+    all_rows: int
+    unreadable: tuple[str, ...]
+
+    @property
+    def has_seeds(self) -> bool:
+        """Whether some prompt has pictures of several seeds."""
+        return len({row.prompt for row in self.rows}) < len(self.rows)
+
+
+def grid_of(previews: Sequence[Preview]) -> Grid:
+    """Arrange and embed previews. The first and the last step are always among the columns."""
+    found = {(preview.prompt, preview.seed, preview.step): preview.file for preview in previews}
+    prompts = list(dict.fromkeys(preview.prompt for preview in previews))
+    all_rows = [(prompt, seed) for prompt in prompts for seed in sorted({s for p, s, _ in found if p == prompt})]
+    all_steps = sorted({step for *_, step in found})
+    steps = spread(all_steps, COLUMNS)
+    unreadable: list[str] = []
+    rows = tuple(
+        Row(prompt, seed, tuple(Cell(step, _embedded(found.get((prompt, seed, step)), unreadable)) for step in steps))
+        for prompt, seed in all_rows[:ROWS]
+    )
+    return Grid(tuple(steps), rows, len(all_steps), len(all_rows), tuple(unreadable))
+
+
+def spread(values: Sequence[int], most: int) -> list[int]:
+    """At most ``most`` of some values, evenly spread by position, with the first and the last."""
+    if len(values) <= most:
+        return list(values)
+    return [values[round(i * (len(values) - 1) / (most - 1))] for i in range(most)]
+
+
+def _embedded(file: Path | None, unreadable: list[str]) -> Embedded | None:
+    if file is None:
+        return None
+    try:
+        with Image.open(file) as image:
+            return embed(image, LONGEST)
+    except (OSError, SyntaxError):  # what Pillow raises for a file that is gone, cut short or no picture
+        unreadable.append(file.name)
+        return None

@@ -1,0 +1,50 @@
+"""Numbers and configurations as a person would say them."""
+
+from maquette.config.adapter import FullConfig
+from maquette.report.charts import short
+from maquette.report.facts import Facts
+
+_KINDS = {"lora": "LoRA", "dora": "DoRA", "loha": "LoHa", "lokr": "LoKr"}
+
+
+def what_it_is(facts: Facts) -> str:
+    """The thing that was made: "A LoRA of rank 16 for sd-base"."""
+    adapter = facts.config.adapter
+    if isinstance(adapter, FullConfig):
+        return f"All weights of {facts.base.name}, fine-tuned"
+    return f"A {_KINDS[adapter.kind]} of rank {adapter.rank} for {facts.base.name}"
+
+
+def duration(seconds: float) -> str:
+    """A time span in its two largest units: "3 min 12 s"."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min"
+
+
+def pace(steps_a_second: float) -> str:
+    """A speed in the unit in which it is above 1: "2.08 steps/s", "3.98 s/step"."""
+    return f"{steps_a_second:.3g} steps/s" if steps_a_second >= 1 else f"{1 / steps_a_second:.3g} s/step"
+
+
+def bytes_in_words(count: int) -> str:
+    """A size in the decimal units that file managers use: "3.2 MB"."""
+    size, units = float(count), ["B", "kB", "MB", "GB", "TB"]
+    while size >= 999.5 and len(units) > 1:
+        size /= 1000
+        units.pop(0)
+    return f"{count} B" if units[0] == "B" else f"{size:.3g} {units[0]}"
+
+
+def number(value: float) -> str:
+    """Three significant digits."""
+    return short(value)
+
+
+def count_of(count: int, one: str, several: str | None = None) -> str:
+    """A number with its noun: "1 picture", "5 pictures"."""
+    return f"{count:,} {one if count == 1 else several or one + 's'}"
