@@ -109,6 +109,6 @@ class ClassImagesConfig(Section):
     weight: Positive = 1.0
     """lambda, the weight of the class loss beside the subject's. Source: S3, diffusers (1.0)."""
     steps: Count = 25
-    """Sampling steps for generated class pictures."""
-    guidance: Annotated[float, Field(ge=1)] = 7.5
-    """Guidance for generated class pictures. Source: the pipeline's default for Stable Diffusion."""
+    """Sampling steps for generated class pictures. Source: `maquette generate`."""
+    guidance: Annotated[float, Field(ge=1)] = 5.0
+    """Guidance for generated class pictures. Source: `maquette generate`."""

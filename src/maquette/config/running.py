@@ -6,6 +6,23 @@ from pydantic import Field
 
 from maquette.config.section import Count, LocalOrHub, LocalPath, Section, Text, Texts, Whole
 
+# The names of generation/schedulers.py, which imports diffusers and so cannot be imported here; a test compares them.
+Sampler = Literal[
+    "dpm++",
+    "dpm++karras",
+    "dpm++sde",
+    "ddim",
+    "ddpm",
+    "euler",
+    "euler_a",
+    "heun",
+    "unipc",
+    "lcm",
+    "tcd",
+    "edm",
+    "edm_dpm++",
+]
+
 
 class ModelConfig(Section):
     """The base model, and how it is loaded."""
@@ -50,12 +67,12 @@ class PreviewConfig(Section):
     """Seed of the first picture of each prompt, the same at every step so that they can be compared."""
     steps: Count = 25
     """Sampling steps. Source: diffusers' training scripts."""
-    guidance: Annotated[float, Field(ge=1)] = 7.5
-    """How strongly the prompt is followed; 1 turns guidance off. Source: the pipelines of Stable Diffusion."""
+    guidance: Annotated[float, Field(ge=1)] = 5.0
+    """How strongly the prompt is followed; 1 turns guidance off. Source: `maquette generate`, so that both agree."""
     negative: str = ""
     """What the pictures should not show."""
-    scheduler: Text | None = None
-    """The sampler, by the names of `maquette generate --scheduler`. Unset: the same default as there."""
+    scheduler: Sampler | None = None
+    """The sampler, as in `maquette generate --scheduler`. Unset: the same default as there."""
 
 
 class ValidationConfig(Section):

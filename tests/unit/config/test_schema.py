@@ -1,4 +1,5 @@
 import json
+from typing import get_args
 
 import pytest
 from pydantic import ValidationError
@@ -109,3 +110,10 @@ def test_the_json_schema_describes_every_section():
     assert set(schema["properties"]) == set(RunConfig.model_fields)
     assert set(schema["properties"]["adapter"]["discriminator"]["mapping"]) == {"lora", "dora", "loha", "lokr", "full"}
     assert schema["$defs"]["LoraConfig"]["additionalProperties"] is False
+
+
+def test_the_samplers_are_those_of_generate():
+    from maquette.config.running import Sampler
+    from maquette.generation.schedulers import EDM_SCHEDULERS, SCHEDULERS
+
+    assert get_args(Sampler) == (*SCHEDULERS, *EDM_SCHEDULERS)
