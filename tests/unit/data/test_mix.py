@@ -70,6 +70,13 @@ def test_sizes_are_gathered_so_that_few_batches_are_split():
     assert all(len(at(step)) == 1 for step in range(15))
 
 
+def test_batches_stay_whole_when_a_pass_ends_in_the_middle_of_a_step():
+    entries = [Entry(SIZES[i % 3]) for i in range(63)]
+    at = plan(entries, seed=0, batch_size=4)
+    # 21 pictures of each size fill 15 batches in each of four passes, and three are left over each time.
+    assert sum(len(at(step)) == 1 for step in range(63)) >= 60
+
+
 def test_a_lone_shape_shares_a_step_and_is_not_repeated_to_fill_it():
     entries = [Entry((64, 64)) for _ in range(7)] + [Entry((48, 80))]
     at = plan(entries, seed=0, batch_size=4)
