@@ -9,9 +9,9 @@ from torch import Tensor
 from maquette.adapters.base import Trainable
 from maquette.adapters.combined import Combined
 from maquette.adapters.delta import Delta, Dense, Factors, Loha, Lokr, LowRank, Place, Update, rank
-from maquette.adapters.fit import some
 from maquette.adapters.injected import Injected, place
 from maquette.errors import ConfigError
+from maquette.families.weights import some
 
 
 def continue_from(trainable: Trainable, delta: Delta) -> None:
@@ -31,7 +31,7 @@ def continue_from(trainable: Trainable, delta: Delta) -> None:
         example = next(iter(fresh.values()))
         raise ConfigError(
             f"adapter.start_from: the adapter must have the kind, rank and layers of this run ({shape_of(example)}): "
-            f"{some(odd)}. "
+            f"{some(sorted(odd))}. "
             "Change adapter.kind, rank and targets to the file's, or start afresh."
         )
     with torch.no_grad():

@@ -51,11 +51,22 @@ def rescaled(module: nn.Module, adapter: str, x: Tensor, result: Tensor, base_sq
     Source: Liu et al. 2024 (arXiv 2402.09353), equation 5, and section 4.3 for the constant.
     """
     assert isinstance(module, LoraLinear | LoraConv2d)
-    base, scale = module.get_base_layer(), module.scaling[adapter]
+    base = module.get_base_layer()
     assert isinstance(base, nn.Linear | nn.Conv2d)
     if module.training and not isinstance(module.lora_dropout[adapter], nn.Identity):
+        # as in peft: the base's own answer stays whole, and what is rescaled is its answer to the thinned input
         x = module.lora_dropout[adapter](x)
-        result = base(x.to(result.dtype))  # the magnitude scales the base's answer too, so it sees the same input
+        thinned = base(x.to(result.dtype))
+        return result - thinned + rescaled_whole(module, adapter, x, thinned, base_square)
+    return rescaled_whole(module, adapter, x, result, base_square)
+
+
+def rescaled_whole(
+    module: LoraLinear | LoraConv2d, adapter: str, x: Tensor, result: Tensor, base_square: Float[Tensor, " out"]
+) -> Tensor:
+    """The same without dropout."""
+    base, scale = module.get_base_layer(), module.scaling[adapter]
+    assert isinstance(base, nn.Linear | nn.Conv2d)
     down, up = (module.get_parameter(f"{name}.{adapter}.weight") for name in ("lora_A", "lora_B"))
     length = row_lengths(dequantize_module_weight(base), down, up, scale, base_square.to(x.device))
     ratio = module.get_parameter(f"lora_magnitude_vector.{adapter}.weight").flatten() / length

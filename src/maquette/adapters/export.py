@@ -12,10 +12,10 @@ from torch import Tensor
 from maquette.adapters.about import About, hashes, metadata_of
 from maquette.adapters.delta import Delta, Dense, Loha, Lokr, LowRank, Place, Update, mapped, product, rank, view
 from maquette.adapters.files import write_tensors
-from maquette.adapters.fit import some
 from maquette.adapters.keys import Dialect, Layout
 from maquette.adapters.read import read_adapter
 from maquette.errors import CheckpointError, ModelError
+from maquette.families.weights import some
 
 Precision = Literal["fp32", "fp16"]
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16}
@@ -101,9 +101,10 @@ def diffusers_tensors(delta: Delta, layout: Layout, dtype: torch.dtype) -> dict[
         factors = kohya_factors(update, shape)
         tensors[f"{name}.lora_A.weight"] = factors["lora_down.weight"].to(dtype)
         tensors[f"{name}.lora_B.weight"] = (update.factors.scale * factors["lora_up.weight"]).to(dtype)
-        if update.magnitude is not None:  # peft keeps a convolution's with the channels second
+        if update.magnitude is not None:  # peft keeps a convolution's with the channels second; transformers 5 needs
+            # ".weight", and drops what comes without it
             magnitude = update.magnitude if len(shape) == 2 else update.magnitude.reshape(1, -1, 1, 1)
-            tensors[f"{name}.lora_magnitude_vector"] = magnitude.to(dtype)
+            tensors[f"{name}.lora_magnitude_vector.weight"] = magnitude.to(dtype)
     return tensors
 
 
@@ -169,7 +170,7 @@ def prove(path: Path, delta: Delta, layout: Layout, dtype: torch.dtype) -> None:
     ]
     if wrong:
         raise CheckpointError(
-            f"{path.name}: the file does not hold what was trained: {some(wrong)}. Nothing was exported. "
+            f"{path.name}: the file does not hold what was trained: {some(sorted(wrong))}. Nothing was exported. "
             'If the file was to be fp16, its range may be too small: write "fp32".'
         )
 

@@ -10,11 +10,7 @@ import torch
 from maquette.adapters.delta import Delta, Factors, Place, mapped, multiplied
 from maquette.adapters.keys import Layout
 from maquette.errors import CheckpointError
-
-
-def some(names: Sequence[str]) -> str:
-    """The first few of many names."""
-    return ", ".join(sorted(names)[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+from maquette.families.weights import some
 
 
 def origin(metadata: Mapping[str, str], layout: Layout) -> str:
@@ -37,7 +33,7 @@ def check_shapes(delta: Delta, layout: Layout, metadata: Mapping[str, str], file
             wrong.append(f"{place.path} (for {rows} x {columns}, the base has {list(shape)})")
     if wrong:
         raise CheckpointError(
-            f"{file}: {len(wrong)} of {len(delta)} updates are for layers of another size: {some(wrong)}. "
+            f"{file}: {len(wrong)} of {len(delta)} updates are for layers of another size: {some(sorted(wrong))}. "
             f"{origin(metadata, layout)}Nothing of it is used."
         )
 
@@ -81,8 +77,9 @@ def check_whole(
                 lost.append(place.path)
     if lost:
         raise CheckpointError(
-            f"{file}: it changes to_q, to_k and to_v of {len(lost)} attentions, but not their to_out.0: {some(lost)}. "
-            "The tool that wrote it lost them, as some do without saying. Export it again with another tool."
+            f"{file}: it changes to_q, to_k and to_v of {len(lost)} attentions, but not their to_out.0: "
+            f"{some(sorted(lost))}. The tool that wrote it lost them, as some do without saying. Export it again with "
+            "another tool."
         )
 
 

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from maquette.adapters.delta import Place
-from maquette.adapters.ldm import ldm_path
 from maquette.adapters.targets import configuration, leaves
+from maquette.families.ldm import ldm_path
 
 Dialect = Literal["kohya", "diffusers"]
 

@@ -13,9 +13,10 @@ from torch import Tensor
 
 from maquette.adapters.delta import Delta, Dense, Factors, Loha, Lokr, LowRank, Place, Update, rank
 from maquette.adapters.files import read_tensors
-from maquette.adapters.fit import check_shapes, check_whole, origin, some
+from maquette.adapters.fit import check_shapes, check_whole, origin
 from maquette.adapters.keys import Layout
 from maquette.errors import CheckpointError
+from maquette.families.weights import some
 
 ROLES: Mapping[str, str] = {
     ".lora_down.weight": "down",
@@ -129,7 +130,7 @@ def group(
             strange.append(key)
     if strange:
         raise CheckpointError(
-            f"{file}: {len(strange)} of {len(tensors)} tensors fit no layer of the base: {some(strange)}. "
+            f"{file}: {len(strange)} of {len(tensors)} tensors fit no layer of the base: {some(sorted(strange))}. "
             f"{origin(metadata, layout)}A partly used adapter would give wrong pictures, so none of it is used."
         )
     if not grouped:

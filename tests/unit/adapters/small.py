@@ -8,6 +8,13 @@ from diffusers import UNet2DConditionModel
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
+from maquette.adapters.about import About
+from maquette.adapters.attach import attach
+from maquette.adapters.base import Trainable
+from maquette.adapters.combined import Combined
+from maquette.adapters.delta import Delta
+from maquette.config.schema import RunConfig
+
 
 @dataclass(frozen=True)
 class Models:
@@ -18,7 +25,7 @@ class Models:
 
 
 def unet(kind: str) -> UNet2DConditionModel:
-    """A UNet of about 50 layers; the SDXL one has two levels with attention, the second of depth 2, as well as one without."""
+    """A UNet of about 50 layers; the SDXL one has levels without attention, and of depths 1 and 2."""
     torch.manual_seed(0)
     common = {"sample_size": 8, "layers_per_block": 1, "norm_num_groups": 4, "in_channels": 4, "out_channels": 4}
     if kind == "sdxl":
@@ -88,3 +95,25 @@ def forward(family: Models) -> torch.Tensor:
         context = torch.cat([context, second.hidden_states[-2]], dim=-1)
         added = {"text_embeds": second.text_embeds.to(dtype), "time_ids": torch.ones(2, 6, dtype=dtype)}
     return family.modules["denoiser"](x, t, context.to(dtype), added_cond_kwargs=added).sample
+
+
+ABOUT = About(title="dog", trigger="sks dog", size=(64, 64), date="2026-01-02", training={"seed": 0})
+
+
+def trained(family: Models, adapter: Mapping[str, object], text: str = "lora") -> Trainable:
+    """Attach what a configuration asks for, and move it as if it had been trained."""
+    tree = {"adapter": dict(adapter), "text_encoder": {"train": text}}
+    config = RunConfig.model_validate(tree)
+    rng = torch.Generator().manual_seed(3)
+    trainable = attach(config, family, steps=10, weight_decay=0.01, rng=rng)
+    with torch.no_grad():
+        for group in trainable.groups:
+            for param in group.params:
+                param.add_(0.05 * torch.randn(param.shape, generator=rng))
+    return trainable
+
+
+def updates(trainable: Trainable) -> Delta:
+    """What all parts of a trainable do to the layers."""
+    parts = trainable.parts if isinstance(trainable, Combined) else [trainable]
+    return {place: update for part in parts for place, update in part.updates().items()}
