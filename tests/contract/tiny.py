@@ -13,7 +13,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProject
 from maquette.families.sd import StableDiffusion
 from maquette.families.sdxl import StableDiffusionXL
 
-SIZE = 32
+SIZE = 16
 """Pixels that the tiny models are trained at, in each direction."""
 
 WORDS = ("a", "photo", "of", "sks", "dog", "cat", "red", "on", "the", "beach")
@@ -52,13 +52,13 @@ def unet(seed: int = 0, **settings: object) -> UNet2DConditionModel:
     return UNet2DConditionModel(
         **{
             "sample_size": SIZE // 2,
-            "block_out_channels": (16, 32),
+            "block_out_channels": (8, 16),
             "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D"),
             "up_block_types": ("CrossAttnUpBlock2D", "UpBlock2D"),
             "layers_per_block": 1,
             "cross_attention_dim": 32,
             "attention_head_dim": 4,
-            "norm_num_groups": 8,
+            "norm_num_groups": 4,
             **settings,
         }
     ).eval()

@@ -55,7 +55,7 @@ class StableDiffusion:
     @property
     def diffusion(self) -> Diffusion:
         """What the scheduler's config says of the training."""
-        return read_scheduler(self.scheduler.config)
+        return read_scheduler(unet.sampler_config(self.scheduler))
 
     @property
     def latent_factor(self) -> int:

@@ -65,7 +65,7 @@ class StableDiffusionXL:
     @property
     def diffusion(self) -> Diffusion:
         """What the scheduler's config says of the training: epsilon for SDXL, EDM for Playground v2.5."""
-        return read_scheduler(self.scheduler.config)
+        return read_scheduler(unet.sampler_config(self.scheduler))
 
     @property
     def latent_factor(self) -> int:

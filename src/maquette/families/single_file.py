@@ -38,6 +38,7 @@ from maquette.families.published import (
 from maquette.families.sd import StableDiffusion
 from maquette.families.sdxl import StableDiffusionXL
 from maquette.families.text import TextEncoder
+from maquette.families.unet import sampler_config
 from maquette.families.vae import safe_dtype
 from maquette.families.weights import count_parameters, fill, some
 
@@ -160,7 +161,7 @@ def tensors_of(family: Family) -> dict[str, Tensor]:
     layer = f"{OPEN_CLIP}transformer.resblocks.{last}."
     copied = {name: tensor for name, tensor in result.items() if name.startswith(layer)}
     result |= {name.replace(f".{last}.", f".{last + 1}.", 1): tensor.clone() for name, tensor in copied.items()}
-    scheduler, vae = family.scheduler.config, family.vae.config
+    scheduler, vae = sampler_config(family.scheduler), family.vae.config
     if scheduler.get("prediction_type") == "v_prediction" and not _is_edm(scheduler):
         result["v_pred"] = torch.empty(0)
     if scheduler.get("rescale_betas_zero_snr"):
@@ -180,7 +181,7 @@ def metadata_of(family: Family) -> dict[str, str]:
         "vae": _plain(family.vae.config),
         "text_encoders": [_plain(encoder.config.to_dict()) for encoder in encoders],
         "pad_tokens": [tokenizer.pad_token for tokenizer in tokenizers],
-        "scheduler": _plain(family.scheduler.config),
+        "scheduler": _plain(sampler_config(family.scheduler)),
     }
     velocity = family.scheduler.config.get("prediction_type") == "v_prediction"
     return {

@@ -19,11 +19,17 @@ def default_size(unet: UNet2DConditionModel, latent_factor: int) -> tuple[int, i
     return height * latent_factor, width * latent_factor
 
 
+def sampler_config(scheduler: ConfigMixin) -> dict[str, object]:
+    """What a saved scheduler_config.json would say, the class above all: a new scheduler's own config leaves it out."""
+    return {**scheduler.config, "_class_name": type(scheduler).__name__}
+
+
 def pipeline_scheduler(scheduler: ConfigMixin) -> ConfigMixin:
     """A copy for a pipeline, which keeps the state of sampling in it.
 
     The pipelines of Stable Diffusion insist on steps_offset = 1 and clip_sample = False, and change other configs with
     a warning; the copy has them from the start.
     """
-    insisted = {key: value for key, value in (("steps_offset", 1), ("clip_sample", False)) if key in scheduler.config}
-    return cast(ConfigMixin, type(scheduler).from_config(scheduler.config, **insisted))
+    config = sampler_config(scheduler)
+    config |= {key: value for key, value in (("steps_offset", 1), ("clip_sample", False)) if key in config}
+    return cast(ConfigMixin, type(scheduler).from_config(config))

@@ -10,7 +10,8 @@ def encode(vae: AutoencoderKL, pixels: Float[Tensor, "b 3 h w"]) -> tuple[Tensor
     """Mean and standard deviation of the clean sample, in fp32 and as the denoiser sees it: shifted and scaled."""
     posterior = vae.encode(pixels.to(vae.device, vae.dtype)).latent_dist
     mean, scale = normalisation(vae)
-    return (posterior.mean.float() - mean) * scale, posterior.std.float() * scale
+    # Contiguous, as files want them: the posterior's two halves are windows on one tensor.
+    return ((posterior.mean.float() - mean) * scale).contiguous(), (posterior.std.float() * scale).contiguous()
 
 
 def decode(vae: AutoencoderKL, x0: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 3 h w"]:
