@@ -39,7 +39,8 @@ class ImageCode:
 class TrainBatch:
     """One micro-batch, ready for the objective.
 
-    ``weight`` sums to 1 for plain training and to 1 + lambda with prior preservation. ``mask`` weighs the error of each
+    Averaged over the micro-batches of a step, ``weight`` sums to 1 for plain training and to 1 + lambda with prior
+    preservation. ``mask`` weighs the error of each
     position of the sample, 0 where a picture is not to be learned; None learns everything.
     """
 

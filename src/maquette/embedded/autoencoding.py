@@ -7,10 +7,13 @@ import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from jaxtyping import Float, Int
 from torch import Generator, Tensor
+from torch.nn.functional import avg_pool2d
 
 from maquette.embedded.bank import Pictures
 from maquette.training.objective import Objective
 from maquette.training.seeds import rng_at
+
+COARSE_WEIGHT = 2.0
 
 KL_WEIGHT = 1e-4
 """Pull of the latents towards a unit Gaussian, per latent number: enough to keep them smooth, far below the picture's
@@ -42,8 +45,10 @@ def to_pixels(images: Pictures) -> Float[Tensor, "n 3 h w"]:
     return (torch.from_numpy(images).float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
 
 
-def autoencoding(vae: AutoencoderKL) -> Objective[PictureBatch]:
-    """Absolute plus squared error of the picture, and the divergence of its latents from a unit Gaussian.
+def autoencoding(vae: AutoencoderKL, coarse_weight: float) -> Objective[PictureBatch]:
+    """The picture's error, and the divergence of its latents from a unit Gaussian.
+
+    coarse_weight: see ``picture_error``.
 
     Source: Rombach et al. 2022 (arXiv 2112.10752), section 3.1, without its adversarial part.
     """
@@ -52,7 +57,7 @@ def autoencoding(vae: AutoencoderKL) -> Objective[PictureBatch]:
         posterior = vae.encode(batch.pixels).latent_dist
         latents = posterior.mean + posterior.std * torch.randn(posterior.mean.shape, generator=rng)
         divergence = 0.5 * (posterior.mean.square() + posterior.var - 1 - posterior.logvar).flatten(1).mean(1)
-        return picture_error(vae.decode(latents).sample, batch.pixels) + KL_WEIGHT * divergence
+        return picture_error(vae.decode(latents).sample, batch.pixels, coarse_weight) + KL_WEIGHT * divergence
 
     return loss
 
@@ -64,15 +69,22 @@ def decoding(vae: AutoencoderKL) -> Objective[PictureBatch]:
         with torch.no_grad():
             posterior = vae.encode(batch.pixels).latent_dist
             latents = posterior.mean + posterior.std * torch.randn(posterior.mean.shape, generator=rng)
-        return picture_error(vae.decode(latents).sample, batch.pixels)
+        return picture_error(vae.decode(latents).sample, batch.pixels, COARSE_WEIGHT)
 
     return loss
 
 
-def picture_error(decoded: Float[Tensor, "b 3 h w"], pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, " b"]:
-    """Mean absolute plus mean squared error of each picture."""
+def picture_error(
+    decoded: Float[Tensor, "b 3 h w"], pixels: Float[Tensor, "b 3 h w"], coarse_weight: float
+) -> Float[Tensor, " b"]:
+    """Mean absolute plus mean squared error of each picture.
+
+    coarse_weight: how much the mean absolute error of 4x4 averages counts as well. Without it edges and textures, most
+    of the error of a young autoencoder, drown the colours of areas.
+    """
     error = decoded - pixels
-    return (error.abs() + error.square()).flatten(1).mean(1)
+    fine = (error.abs() + error.square()).flatten(1).mean(1)
+    return fine + coarse_weight * avg_pool2d(error, 4).abs().flatten(1).mean(1)
 
 
 @torch.no_grad()

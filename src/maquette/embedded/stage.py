@@ -2,6 +2,7 @@
 
 import math
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -38,8 +39,10 @@ def run_stage(
         [{"params": g.params, "weight_decay": g.weight_decay} for g in trainable.groups], fused=True
     )
     progress = Progress()
+    before = 0.0
     if file.exists():
-        progress.step = _restore(file, trainable, optimizer)
+        progress.step, before = _restore(file, trainable, optimizer)
+    started = time.monotonic() - before
     run = train(
         trainable,
         objective,
@@ -53,22 +56,22 @@ def run_stage(
     )
     for stats in run:
         if stats.step % SAVE_EVERY == 0 or stats.step == steps:
-            _save(file, trainable, optimizer, stats.step)
+            _save(file, trainable, optimizer, stats.step, time.monotonic() - started)
         yield stats
 
 
-def _save(file: Path, trainable: Trainable, optimizer: torch.optim.Optimizer, step: int) -> None:
+def _save(file: Path, trainable: Trainable, optimizer: torch.optim.Optimizer, step: int, seconds: float) -> None:
     tensors = {f"weights/{name}": value.detach().contiguous() for name, value in trainable.state_dict().items()}
     for index, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer/{index}/{name}": value.contiguous() for name, value in state.items()}
     temporary = file.with_suffix(".partial")
-    save_file(tensors, temporary, {"step": str(step)})
+    save_file(tensors, temporary, {"step": str(step), "seconds": f"{seconds:.0f}"})
     with temporary.open("rb") as handle:
         os.fsync(handle.fileno())
     temporary.replace(file)
 
 
-def _restore(file: Path, trainable: Trainable, optimizer: torch.optim.Optimizer) -> int:
+def _restore(file: Path, trainable: Trainable, optimizer: torch.optim.Optimizer) -> tuple[int, float]:
     state: dict[int, dict[str, torch.Tensor]] = {}
     with safe_open(file, "pt") as saved:
         names = list(saved.keys())
@@ -79,6 +82,6 @@ def _restore(file: Path, trainable: Trainable, optimizer: torch.optim.Optimizer)
             if name.startswith("optimizer/"):
                 _, index, key = name.split("/")
                 state.setdefault(int(index), {})[key] = saved.get_tensor(name)
-        step = int(saved.metadata()["step"])
+        metadata = saved.metadata()
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
-    return step
+    return int(metadata["step"]), float(metadata.get("seconds", 0))

@@ -10,33 +10,48 @@ from maquette.diffusion.scheduler import Diffusion
 from maquette.types import Conditioning, ImageCode, Tokens
 
 if TYPE_CHECKING:
-    from diffusers import DiffusionPipeline
+    from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 
 
 @runtime_checkable
 class Family(Protocol):
-    """A loaded checkpoint. ``modules["denoiser"]`` always exists; other names are the family's own.
-
-    size_multiple: picture height and width must be multiples of it, in pixels.
-    latent_factor: pixels per position of the clean sample, for masks; 1 where the sample is no picture.
-    clip_skip: how many of the text encoders' last layers are left out, beyond the family's own choice.
-    default_size: (height, width) in pixels that the checkpoint was trained at.
-    """
+    """A loaded checkpoint. ``modules["denoiser"]`` always exists; other names are the family's own."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """The architecture's name."""
+        ...
+
     @property
-    def modules(self) -> Mapping[str, nn.Module]: ...
+    def modules(self) -> Mapping[str, nn.Module]:
+        """What the checkpoint consists of, by name."""
+        ...
+
     @property
-    def diffusion(self) -> Diffusion: ...
+    def diffusion(self) -> Diffusion:
+        """How it was noised and what its network predicts."""
+        ...
+
     @property
-    def size_multiple(self) -> int: ...
+    def size_multiple(self) -> int:
+        """What picture height and width must be multiples of, in pixels."""
+        ...
+
     @property
-    def latent_factor(self) -> int: ...
+    def latent_factor(self) -> int:
+        """Pixels per position of the clean sample, in each direction."""
+        ...
+
     @property
-    def clip_skip(self) -> int: ...
+    def clip_skip(self) -> int:
+        """How many of the text encoders' last layers are left out."""
+        ...
+
     @property
-    def default_size(self) -> tuple[int, int]: ...
+    def default_size(self) -> tuple[int, int]:
+        """(height, width) in pixels that it was trained at."""
+        ...
+
     def encode_images(self, pixels: Float[Tensor, "b 3 h w"], geometry: Int[Tensor, "b 6"]) -> ImageCode:
         """Pixels in [-1, 1] and their geometry (original height, width, crop top, left, height, width) -> code."""
         ...
@@ -49,9 +64,7 @@ class Family(Protocol):
         """Text conditioning of the tokens, with gradient where a text module requires it; {} gives {}."""
         ...
 
-    def predict(
-        self, x: Float[Tensor, "b *s"], t: Float[Tensor, " b"], cond: Conditioning
-    ) -> Float[Tensor, "b *s"]:
+    def predict(self, x: Float[Tensor, "b *s"], t: Float[Tensor, " b"], cond: Conditioning) -> Float[Tensor, "b *s"]:
         """The denoiser's raw output F for input c_in * x_t at time t."""
         ...
 

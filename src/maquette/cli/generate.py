@@ -1,0 +1,104 @@
+"""`maquette generate`: pictures from prompts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from maquette.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Prompts = Annotated[list[str] | None, typer.Argument(metavar="PROMPT...", help="What to show; one or more.")]
+File = Annotated[Path | None, typer.Option("--prompts", help="A text file with one prompt in each line.")]
+Num = Annotated[int, typer.Option("-n", "--num", help="Pictures for each prompt, with consecutive seeds.")]
+Adapter = Annotated[
+    list[Path] | None, typer.Option("--adapter", help="An adapter file or a run's folder; may be given several times.")
+]
+Scale = Annotated[
+    list[float] | None, typer.Option("--scale", help="How strongly each --adapter is used, in their order. Default 1.")
+]
+
+
+def generate(  # noqa: PLR0913 - one parameter for each flag
+    prompts: Prompts = None,
+    file: File = None,
+    num: Num = 1,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the first picture of each prompt.")] = 0,
+    steps: Annotated[int, typer.Option("--steps", help="Sampling steps.")] = 25,
+    guidance: Annotated[float, typer.Option("--guidance", help="How strongly the prompt is followed; 1 is off.")] = 5.0,
+    negative: Annotated[str, typer.Option("--negative", help="What the pictures should not show.")] = "",
+    scheduler: Annotated[str | None, typer.Option("--scheduler", help="The sampler: dpm++, ddim, euler, ...")] = None,
+    height: Annotated[int | None, typer.Option("--height", help="In pixels. Default: as the base was trained.")] = None,
+    width: Annotated[int | None, typer.Option("--width", help="In pixels. Default: as the base was trained.")] = None,
+    base: Annotated[str, typer.Option("--base", help="maquette-64, a folder, a .safetensors file or a hub id.")] = "",
+    adapter: Adapter = None,
+    scale: Scale = None,
+    clip_skip: Annotated[int, typer.Option("--clip-skip", help="Last layers of the text encoder to leave out.")] = 0,
+    tokenizer: Annotated[str | None, typer.Option("--tokenizer", help="Vocabulary for a single-file base.")] = None,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")] = "auto",
+    precision: Annotated[str, typer.Option("--precision", help="auto, fp32, bf16 or fp16.")] = "auto",
+    out: Annotated[Path, typer.Option("--out", help="Folder of the pictures; what exists is skipped.")] = Path(
+        "pictures"
+    ),
+) -> None:
+    """Make pictures from prompts, with or without adapters, and a grid of all of them.
+
+    The same command gives the same bytes. Each PNG says how it was made.
+    """
+    wanted = [*(prompts or []), *_lines(file)]
+    if not wanted:
+        raise ConfigError('There is no prompt: maquette generate "a photo of a red mug on the beach".')
+    if num < 1:
+        raise ConfigError(f"--num {num}: at least 1 picture for each prompt.")
+    if seed < 0:
+        raise ConfigError(f"--seed {seed}: seeds are 0 or more.")
+    if (height is None) != (width is None):
+        raise ConfigError("--height and --width go together; give both or neither.")
+    if precision not in ("auto", "fp32", "bf16", "fp16"):
+        raise ConfigError(f"--precision {precision}: must be auto, fp32, bf16 or fp16.")
+    scales = _scales(adapter or [], scale or [])
+
+    from maquette.generation.batch import Maker, make_pictures  # here, since it imports torch
+    from maquette.generation.sample import Request
+
+    size = None if height is None or width is None else (height, width)
+    requests = [
+        Request(
+            prompt=prompt,
+            seed=seed + i,
+            negative=negative,
+            steps=steps,
+            guidance=guidance,
+            scheduler=scheduler,
+            size=size,
+        )
+        for prompt in wanted
+        for i in range(num)
+    ]
+    maker = Maker(base or None, list(zip(adapter or [], scales, strict=True)), clip_skip, tokenizer, device, precision)
+    grid = make_pictures(maker, requests, out)
+    typer.echo(f"{len(requests)} pictures and their grid: {grid}")
+
+
+def _lines(file: Path | None) -> list[str]:
+    if file is None:
+        return []
+    try:
+        lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"--prompts {file}: cannot be read as text ({error}).") from error
+    if not any(lines):
+        raise DataError(f"--prompts {file}: holds no prompt; write one in each line.")
+    return [line for line in lines if line]
+
+
+def _scales(adapters: Sequence[Path], scales: Sequence[float]) -> list[float]:
+    if len(scales) > len(adapters):
+        raise ConfigError(f"--scale is given {len(scales)} times for {len(adapters)} --adapter; give one for each.")
+    if 1 < len(adapters) != len(scales) > 0:
+        raise ConfigError(f"--scale is given {len(scales)} times for {len(adapters)} --adapter; give one for each.")
+    return [*scales, *([1.0] * (len(adapters) - len(scales)))]

@@ -1,0 +1,81 @@
+"""The pictures of prior preservation: what there is, what is missing, and making it with the base itself."""
+
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+
+from maquette.config.schema import RunConfig
+from maquette.errors import DataError
+from maquette.families.base import Family
+from maquette.generation.files import settings_of, write_picture
+from maquette.generation.sample import Request, painter
+
+DEFAULT_COUNT = 100
+PICTURES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp"})
+
+Report = Callable[[int, int, str], None]
+"""Told (done, total, name) after each picture."""
+
+
+def complete_classes(config: RunConfig, family: Family, folder: Path, report: Report) -> list[Path | None]:
+    """For each concept, the folder with its class images, as many as the run wants; missing ones are made.
+
+    They are made before any adapter is attached, by the code of ``maquette generate``, and each seed is a function of
+    the run's seed and the picture's number, so an interrupted start goes on where it stopped. Pictures go to the folder
+    that the configuration names, or to one in ``folder``; those that are there already count and stay.
+    """
+    section = config.class_images
+    if section is None:
+        return []
+    named = [(c.class_folder, c.class_prompt) for c in config.concepts] or [(section.folder, section.prompt)]
+    folders: list[Path | None] = []
+    for number, (own, prompt) in enumerate(named):
+        if prompt is None:
+            _require_enough(own, section.count)
+            folders.append(own)
+            continue
+        target = own or folder / f"concept-{number}"
+        wanted = section.count or DEFAULT_COUNT
+        requests = [
+            Request(
+                prompt=prompt,
+                seed=Random(f"{config.training.seed}/class image/{number}/{i}").randrange(2**32),
+                steps=section.steps,
+                guidance=section.guidance,
+            )
+            for i in range(wanted - _given(target))
+        ]
+        _complete(family, target, requests, {"base": Path(str(config.model.base)).name}, report)
+        folders.append(target)
+    return folders
+
+
+def _complete(
+    family: Family, target: Path, requests: list[Request], made_with: dict[str, object], report: Report
+) -> None:
+    paths = [target / f"class-{i:04d}.png" for i in range(len(requests))]
+    missing = [i for i, path in enumerate(paths) if not path.exists()]
+    with painter(family) as paint:
+        for done, i in enumerate(missing, 1):
+            write_picture(paths[i], paint(requests[i]), settings_of(requests[i], made_with))
+            report(done, len(missing), paths[i].name)
+
+
+def _given(folder: Path) -> int:
+    """Pictures of a folder that were not made by us."""
+    if not folder.is_dir():
+        return 0
+    return sum(
+        path.suffix.lower() in PICTURES and not path.name.startswith(("class-", ".")) for path in folder.iterdir()
+    )
+
+
+def _require_enough(folder: Path | None, count: int | None) -> None:
+    if folder is None or count is None:
+        return
+    there = _given(folder) + len(list(folder.glob("class-*.png")))
+    if there < count:
+        raise DataError(
+            f"class_images.count = {count}, but {folder} has {there} pictures and there is no class_images.prompt to "
+            "make more from. Lower the count, add pictures, or give a prompt."
+        )

@@ -1,0 +1,61 @@
+"""The samplers by the names that people use, each a diffusers scheduler made from the checkpoint's own config."""
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+
+import diffusers
+from diffusers.configuration_utils import ConfigMixin
+
+from maquette.errors import ConfigError
+
+SCHEDULERS: Mapping[str, tuple[str, Mapping[str, object]]] = {
+    "dpm++": ("DPMSolverMultistepScheduler", {}),
+    "dpm++karras": ("DPMSolverMultistepScheduler", {"use_karras_sigmas": True}),
+    "dpm++sde": ("DPMSolverMultistepScheduler", {"algorithm_type": "sde-dpmsolver++"}),
+    "ddim": ("DDIMScheduler", {}),
+    "ddpm": ("DDPMScheduler", {}),
+    "euler": ("EulerDiscreteScheduler", {}),
+    "euler_a": ("EulerAncestralDiscreteScheduler", {}),
+    "heun": ("HeunDiscreteScheduler", {}),
+    "unipc": ("UniPCMultistepScheduler", {}),
+    "lcm": ("LCMScheduler", {}),
+    "tcd": ("TCDScheduler", {}),
+}
+"""Name -> diffusers class and the settings that differ from the checkpoint's, for checkpoints with a table of betas."""
+
+EDM_SCHEDULERS: Mapping[str, tuple[str, Mapping[str, object]]] = {
+    "edm": ("EDMEulerScheduler", {}),
+    "edm_dpm++": ("EDMDPMSolverMultistepScheduler", {}),
+}
+"""The same for checkpoints with EDM preconditioning."""
+
+DEFAULT = "dpm++"
+
+
+def with_scheduler(config: Mapping[str, object], name: str | None) -> ConfigMixin:
+    """The sampler of a name, over the noise that a scheduler config describes.
+
+    name: a key of the table that fits the checkpoint; None is "dpm++", or the checkpoint's own sampler where that is
+    not a table of betas. Raises ConfigError for a name that does not fit, with those that do.
+    """
+    own = str(config["_class_name"])
+    if own.startswith("FlowMatch"):
+        table: Mapping[str, tuple[str, Mapping[str, object]]] = {}
+    else:
+        table = EDM_SCHEDULERS if own.startswith("EDM") else SCHEDULERS
+    if name is None:
+        class_name, settings = table[DEFAULT] if table is SCHEDULERS else (own, {})
+    elif name in table:
+        class_name, settings = table[name]
+    else:
+        raise ConfigError(_no_such(name, list(table)))
+    spacing = {"timestep_spacing": "trailing"} if config.get("rescale_betas_zero_snr") else {}
+    return getattr(diffusers, class_name).from_config(dict(config) | dict(settings) | spacing)
+
+
+def _no_such(name: str, known: list[str]) -> str:
+    if not known:
+        return f'scheduler "{name}": this base has a sampler of its own and works with no other. Leave it out.'
+    near = get_close_matches(name, known, 1)
+    hint = f' Did you mean "{near[0]}"?' if near else ""
+    return f'scheduler "{name}" does not fit this base.{hint} Those that do: {", ".join(known)}.'

@@ -1,0 +1,92 @@
+"""From a configuration to everything that the loop is given."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from maquette.adapters.attach import attach
+from maquette.adapters.base import Trainable
+from maquette.config.schema import RunConfig
+from maquette.data.dataset import Dataset, build
+from maquette.data.gather import held_out
+from maquette.data.sample import Sample
+from maquette.families.base import Family
+from maquette.families.placement import choose_dtype
+from maquette.training.ema import Ema
+from maquette.training.objective import Objective, denoising
+from maquette.training.optim import build_optimizer
+from maquette.training.runtime import Runtime
+from maquette.training.seeds import rng_at
+from maquette.training.weighting import weighting_of
+from maquette.types import TrainBatch
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Job:
+    """A run that is ready for its first step.
+
+    held_out: the pictures that validation measures on, as a data set of their own; None without validation.
+    """
+
+    config: RunConfig
+    family: Family
+    dataset: Dataset
+    held_out: Dataset | None
+    trainable: Trainable
+    objective: Objective[TrainBatch]
+    optimizer: Optimizer
+    ema: Ema | None
+    runtime: Runtime
+    steps: int
+
+
+def data_sets(
+    config: RunConfig, samples: Sequence[Sample], family: Family, cache: Path, device: torch.device
+) -> tuple[Dataset, Dataset | None]:
+    """What is trained and what is held out. To be called before adapters are attached: it encodes with the base."""
+    if config.validation is None:
+        return build(config, samples, family, cache, device), None
+    trained, held = held_out(samples, config.validation.hold_out)
+    return build(config, trained, family, cache, device), build(config, held, family, cache, device)
+
+
+def assemble(config: RunConfig, family: Family, dataset: Dataset, held: Dataset | None, device: torch.device) -> Job:
+    """Attach what is trained to the family and put the optimiser over it. ``config`` is resolved."""
+    steps = config.training.steps
+    assert steps != "auto"
+    denoiser = family.modules["denoiser"]
+    compute = choose_dtype(config.model.precision, device, sum(param.numel() for param in denoiser.parameters()))
+    rng = rng_at(config.training.seed, 0, stream="adapter")
+    trainable = attach(config, family, steps=steps, weight_decay=config.optimizer.weight_decay, rng=rng)
+    if config.training.gradient_checkpointing:
+        for name in trainable.touches:
+            checkpoint_gradients(family.modules[name])
+    ema = config.training.ema
+    return Job(
+        config=config,
+        family=family,
+        dataset=dataset,
+        held_out=held,
+        trainable=trainable,
+        objective=denoising(family, weighting_of(config.loss.weighting), noise_offset=config.loss.noise_offset),
+        optimizer=build_optimizer(config.optimizer, trainable.groups),
+        ema=None if ema is None else Ema(trainable.groups, ema.half_life_images),
+        runtime=Runtime(device, compute, torch.amp.GradScaler(device.type) if compute is torch.float16 else None),
+        steps=steps,
+    )
+
+
+def checkpoint_gradients(module: nn.Module) -> None:
+    """Let a module compute its activations twice instead of keeping them."""
+    for switch in ("enable_gradient_checkpointing", "gradient_checkpointing_enable"):  # diffusers, transformers
+        if hasattr(module, switch):
+            getattr(module, switch)()
+
+
+def describe(job: Job) -> Mapping[str, int]:
+    """How many numbers each group trains."""
+    return {group.name: sum(param.numel() for param in group.params) for group in job.trainable.groups}

@@ -1,0 +1,74 @@
+"""Pictures along the way: the trained weights as they would be exported, through the code of ``maquette generate``."""
+
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+
+from maquette.config.schema import RunConfig
+from maquette.data.dataset import Dataset
+from maquette.generation.batch import Maker
+from maquette.generation.files import settings_of, write_picture
+from maquette.generation.sample import Request, is_black, painter
+from maquette.runs.events import Event, Previewed, Warned
+from maquette.runs.rundir import RunDir
+from maquette.training.ema import ready_to_use
+from maquette.training.prepare import Job
+
+
+def requests_of(config: RunConfig, dataset: Dataset) -> list[list[Request]]:
+    """For each prompt of the previews, its requests with consecutive seeds."""
+    preview = config.preview
+    return [
+        [
+            Request(
+                prompt=prompt,
+                seed=preview.seed + i,
+                negative=preview.negative,
+                steps=preview.steps,
+                guidance=preview.guidance,
+                scheduler=preview.scheduler,
+            )
+            for i in range(preview.num)
+        ]
+        for prompt in preview.prompts or default_prompts(dataset)
+    ]
+
+
+def default_prompts(dataset: Dataset) -> Sequence[str]:
+    """The first caption of each concept."""
+    first: dict[int, str] = {}
+    for sample in dataset.samples:
+        if not sample.is_class:
+            first.setdefault(sample.concept, sample.caption)
+    return list(first.values())
+
+
+@contextmanager
+def as_exported(job: Job) -> Generator[None]:
+    """Inside, the parameters are what an export would write: the moving average where there is one."""
+    with ready_to_use(job.optimizer):
+        if job.ema is None:
+            yield
+        else:
+            with job.ema.applied():
+                yield
+
+
+def make_previews(job: Job, run: RunDir, step: int, requests: Sequence[Sequence[Request]]) -> Iterator[Event]:
+    """Make the previews of a step; yield what happened.
+
+    A picture's settings say the base and the run, as ``maquette generate --adapter RUN`` would.
+    """
+    made_with = Maker(str(job.config.model.base), [(run.root, 1.0)], job.config.model.clip_skip).described()
+    with as_exported(job), painter(job.family) as paint:
+        for number, row in enumerate(requests):
+            for request in row:
+                path = run.preview(step, number, request.seed)
+                picture = paint(request)
+                write_picture(path, picture, settings_of(request, made_with))
+                yield Previewed(step, request.prompt, request.seed, run.relative(path))
+                if is_black(picture):
+                    yield Warned(
+                        step,
+                        f"{path.name} is black: numbers overflowed while it was made. With fp16, use model.precision = "
+                        '"bf16" or "fp32", or a VAE made for half precision (model.vae).',
+                    )

@@ -1,0 +1,271 @@
+"""A run from its configuration to its files: the only consumer of the loop that writes anything."""
+
+import json
+import logging
+import math
+import time
+from collections.abc import Iterable, Sequence, Set
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import cast
+
+import psutil
+import torch
+
+from maquette.adapters.keys import Layout, layout_of
+from maquette.config.load import load_config
+from maquette.config.schema import RunConfig, resolved
+from maquette.config.toml import dump
+from maquette.data.buckets import fitted
+from maquette.data.gather import gather, training_sizes
+from maquette.errors import Interrupted
+from maquette.families.placement import choose_device
+from maquette.generation.class_images import complete_classes
+from maquette.generation.sample import Request, check_request
+from maquette.report.card import write_card
+from maquette.report.html import write_report
+from maquette.runs.events import Event, Finished, Saved, Scored, Started, Step, Warned, append_events, keep_until
+from maquette.runs.files import write_text
+from maquette.runs.rundir import RunDir, create_run, open_run
+from maquette.training import prepare
+from maquette.training.checkpoint import (
+    Piece,
+    checkpoint_path,
+    environment_changes,
+    newest_checkpoint,
+    prune,
+    resumable,
+    write_checkpoint,
+)
+from maquette.training.console import counting, training_line
+from maquette.training.finish import export_result, export_step
+from maquette.training.guard import check_finite
+from maquette.training.loop import Progress, StepStats, train
+from maquette.training.opening import keep_thumbnails, load_base, refuse_changes
+from maquette.training.optim import pack_state, unpack_state
+from maquette.training.prepare import Job
+from maquette.training.previews import make_previews, requests_of
+from maquette.training.schedule import rate_at
+from maquette.training.seeds import rng_at
+from maquette.training.signals import asked, stopping
+from maquette.training.trackers import Tracker, open_trackers
+from maquette.training.validation import validation_loss
+from maquette.training.versions import versions
+
+logger = logging.getLogger(__name__)
+
+
+def run(config: RunConfig, *, out: Path, resume: bool = False) -> RunDir:
+    """Train as a configuration says; what comes out lies in ``out``.
+
+    resume: go on from the newest checkpoint of the run in ``out``. Raises a MaquetteError for anything wrong with the
+    request, and Interrupted, with a checkpoint saved, when asked to stop.
+    """
+    directory = open_run(out) if resume else create_run(out)
+    device = choose_device(config.training.device)
+    scan = gather(config)
+    config = resolved(config, pictures=sum(not sample.is_class for sample in scan.usable()))
+    if resume:
+        refuse_changes(load_config(directory.config), config)
+    family = load_base(config)
+    layout = layout_of(family.modules)
+    write_text(directory.config, dump(config))
+    write_text(directory.versions, json.dumps(versions(), indent=2) + "\n")
+    with counting("Class images") as report:
+        folders = complete_classes(config, family, out / "class_images", report)
+    sizes = training_sizes(config.data, family.default_size, family.size_multiple)
+    scan = fitted(gather(config, class_folders=folders) if folders else scan, sizes, upscale=config.data.upscale)
+    samples = scan.usable()
+    keep_thumbnails(directory, samples, shown=config.output.thumbnails)
+    dataset, held = prepare.data_sets(config, samples, family, out / "cache", device)
+    requests = requests_of(config, dataset)
+    for request in (request for row in requests for request in row):
+        check_request(family, request)
+    for part in (dataset, held):
+        if part is not None:
+            with counting("Encoding") as report:
+                part.prepare(report)
+    job = prepare.assemble(config, family, dataset, held, device)
+    session = Session(job, directory, layout, requests)
+    session.open(scan.warnings(), resume=resume)
+    session.train()
+    session.close()
+    return directory
+
+
+@dataclass(slots=True, eq=False)
+class Session:
+    """A job under way, and where it is told, drawn and saved.
+
+    seconds_before: what earlier sittings of the same run took.
+    """
+
+    job: Job
+    directory: RunDir
+    layout: Layout
+    requests: Sequence[Sequence[Request]]
+    progress: Progress = field(default_factory=Progress)
+    checkpoint: Path | None = None
+    seconds_before: float = 0.0
+    started: float = field(default_factory=time.monotonic)
+
+    def open(self, notes: Sequence[str], *, resume: bool) -> None:
+        """Begin the log, or go on with it from the newest checkpoint."""
+        if resume and resumable(self.directory.checkpoints):
+            self._restore()
+        elif self.directory.events.exists():
+            keep_until(self.directory.events, -1)  # killed before the first checkpoint: nothing of it counts
+        self._tell([Started(self.progress.step, self.job.steps)])
+        if self.progress.step == 0:
+            self._warn(notes)
+
+    def train(self) -> None:
+        """Run the loop to its end, doing beside it whatever is due."""
+        job, config, progress = self.job, self.job.config, self.progress
+        with (
+            stopping() as stop,
+            training_line(job.steps) as line,
+            open_trackers(config.logging, self.directory) as track,
+        ):
+            if progress.step == 0:
+                self._do({"validate", "preview", "save"}, track)
+            window: list[StepStats] = []
+            seen, read_at = progress.images_seen, time.monotonic()
+            for stats in train(
+                job.trainable,
+                job.objective,
+                job.dataset.batches_at,
+                job.optimizer,
+                rate_at(config.schedule, job.steps),
+                progress,
+                steps=job.steps,
+                rng_at=lambda step, micro: rng_at(config.training.seed, step, micro),
+                max_grad_norm=config.training.max_grad_norm or math.inf,
+                runtime=job.runtime,
+            ):
+                window.append(stats)
+                if job.ema is not None:
+                    job.ema.update(stats.images_seen - seen, stats.images_seen)
+                seen = stats.images_seen
+                due = self._due(stats.step) | ({"save"} if stop.reason else set())
+                if due or stats.step % config.logging.every == 0:
+                    event = self._read(window, time.monotonic() - read_at)
+                    line.update(event, len(window))
+                    track(event)
+                    self._do(due, track)
+                    window, read_at = [], time.monotonic()
+                if stop.reason is not None:
+                    raise Interrupted(
+                        f"stopped by {stop.reason} after step {stats.step}; a checkpoint is saved. "
+                        f"Go on with: maquette train --resume --out {self.directory.root}"
+                    )
+
+    def close(self) -> None:
+        """Write what the run is for, and the pages about it."""
+        paths = export_result(self.job, self.directory, self.layout)
+        self._tell([Finished(self.progress.step, self._seconds())])
+        write_card(self.directory)
+        write_report(self.directory)
+        for path in (*paths, self.directory.report):
+            logger.info("wrote %s", path)
+
+    def _due(self, step: int) -> set[str]:
+        """What to do after a step, by its name."""
+        config, last = self.job.config, step == self.job.steps
+        every = {
+            "validate": config.validation.every if config.validation else 0,
+            "preview": config.preview.every,
+            "save": config.checkpoints.every,
+        }
+        due = {name for name, steps in every.items() if steps and (last or step % steps == 0)}
+        return due | {name for name in ("preview", "save") if asked(self.directory.root, f"{name}-now")}
+
+    def _do(self, due: Set[str], track: Tracker) -> None:
+        """Saving comes last: what a checkpoint's step made is then in the log that the checkpoint is resumed with."""
+        step, config = self.progress.step, self.job.config
+        if "validate" in due and self.job.held_out is not None and config.validation is not None:
+            draws, seed = config.validation.draws, config.training.seed
+            loss = validation_loss(self.job.held_out, self.job.objective, self.job.runtime, draws=draws, seed=seed)
+            event = Scored(step, "validation loss", loss)
+            self._tell([event])
+            track(event)
+        if "preview" in due and config.preview.every:
+            for told in make_previews(self.job, self.directory, step, self.requests):
+                self._tell([told])
+        if "save" in due:
+            self._save()
+
+    def _read(self, window: Sequence[StepStats], seconds: float) -> Step:
+        """Read the losses of the steps since the last reading, at once; stop the run if one of them is not finite."""
+        losses = torch.stack([stats.loss for stats in window]).tolist()
+        norms = torch.stack([stats.grad_norm for stats in window]).tolist()
+        for stats, loss, norm in zip(window, losses, norms, strict=True):
+            # Loss scaling skips a step whose gradient overflows, and tries a smaller scale: that is no fault.
+            norm_here = norm if self.job.runtime.scaler is None else 0.0
+            check_finite(stats.step, loss, norm_here, self.job.dataset.names_at, self.checkpoint)
+        last = window[-1]
+        loss, norm = sum(losses) / len(losses), sum(norms) / len(norms)
+        event = Step(last.step, last.images_seen, loss, norm, seconds, last.lr, memory_in_use(self.job.runtime.device))
+        self._tell([event])
+        return event
+
+    def _save(self) -> None:
+        job, step = self.job, self.progress.step
+        if self.checkpoint is not None and self.checkpoint.name == checkpoint_path(Path(), step).name:
+            return
+        pieces = {
+            "adapter": Piece(job.trainable.state_dict()),
+            "optimizer": pack_state(job.optimizer),
+            "progress": Piece({}, {"images_seen": self.progress.images_seen, "seconds": self._seconds()}),
+        }
+        if job.ema is not None:
+            pieces["ema"] = job.ema.state()
+        if job.runtime.scaler is not None:
+            pieces["scaler"] = Piece({}, job.runtime.scaler.state_dict())
+        self.checkpoint = write_checkpoint(self.directory.checkpoints, step, pieces)
+        self._tell([Saved(step, self.directory.relative(self.checkpoint))])
+        if step:
+            export_step(job, self.directory, self.layout, step)
+        prune(self.directory.checkpoints, job.config.checkpoints.keep, always=())
+
+    def _restore(self) -> None:
+        saved = newest_checkpoint(self.directory.checkpoints)
+        job, values = self.job, saved.pieces["progress"].values
+        assert isinstance(values, dict)
+        job.trainable.load_state_dict(saved.pieces["adapter"].tensors)
+        unpack_state(job.optimizer, saved.pieces["optimizer"])
+        if job.ema is not None:
+            job.ema.load(saved.pieces["ema"])
+        if job.runtime.scaler is not None:
+            job.runtime.scaler.load_state_dict(cast(dict[str, object], saved.pieces["scaler"].values))
+        self.progress.step = saved.step
+        self.progress.images_seen = int(cast(int, values["images_seen"]))
+        self.seconds_before = float(cast(float, values["seconds"]))
+        self.checkpoint = saved.path
+        if self.directory.events.exists():
+            keep_until(self.directory.events, saved.step)
+        if moved := environment_changes(saved.environment):
+            self._warn(
+                [
+                    f"This machine or its libraries differ from the checkpoint's ({'; '.join(moved)}), so the result "
+                    "will not agree with an uninterrupted run to the last bit."
+                ]
+            )
+
+    def _warn(self, messages: Iterable[str]) -> None:
+        for message in messages:
+            logger.warning(message)
+            self._tell([Warned(self.progress.step, message)])
+
+    def _tell(self, events: Iterable[Event]) -> None:
+        append_events(self.directory.events, events)
+
+    def _seconds(self) -> float:
+        return self.seconds_before + time.monotonic() - self.started
+
+
+def memory_in_use(device: torch.device) -> int:
+    """The most memory of a GPU that was in use, or what the process has of the machine's, in bytes."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return psutil.Process().memory_info().rss

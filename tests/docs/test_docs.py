@@ -1,0 +1,43 @@
+"""What the documentation says is true: its examples run, its picture names things that exist, its links lead somewhere."""
+
+import doctest
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([*ROOT.glob("docs/*.md"), ROOT / "README.md"])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_examples_of_a_page_run(page: Path) -> None:
+    failed, _ = doctest.testfile(str(page), module_relative=False)
+    assert failed == 0
+
+
+def test_the_picture_of_the_data_flow_names_what_exists() -> None:
+    picture = re.search(r"```mermaid\n(.*?)```", (ROOT / "docs/architecture.md").read_text(), re.DOTALL)
+    assert picture is not None
+    packages = "|".join(path.name for path in (ROOT / "src/maquette").iterdir() if path.is_dir())
+    names = re.findall(rf"\b(?:{packages})(?:\.\w+)+", picture[1])
+    assert len(names) > 10
+    missing = [name for name in names if not _exists(name) and name != "report.html"]
+    assert missing == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_of_a_page_lead_to_files(page: Path) -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text())
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def _exists(name: str) -> bool:
+    """Whether ``a.b.c`` is a module of the package, or a member of one."""
+    module, _, member = f"maquette.{name}".rpartition(".")
+    try:
+        found = importlib.import_module(module)
+    except ModuleNotFoundError:
+        return False
+    return hasattr(found, member) or importlib.util.find_spec(f"{module}.{member}") is not None
