@@ -27,10 +27,10 @@ class Facts:
     """A run as far as it has come.
 
     steps_done of steps: optimizer steps. is_finished: the run came to its end. sittings: the steps at which it was
-    started and resumed. seconds: of the whole run, over all sittings. step_seconds: of that, spent on steps. rates: the learning rate of each group of
-    parameters. scores: every measured number over the steps, the validation loss among them. warnings: what the run
-    warned of, with the step. problems: what of the run's folder could not be read for the report. Texts that come from
-    the run hold no absolute paths any more.
+    started and resumed. seconds: of the whole run, over all sittings. step_seconds: of that, spent on steps. rates: the
+    learning rate of each group of parameters. scores: every measured number over the steps, the validation loss among
+    them. warnings: what the run warned of, with the step. problems: what of the run's folder could not be read for the
+    report. Texts that come from the run hold no absolute paths any more.
     """
 
     name: str

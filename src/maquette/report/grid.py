@@ -1,5 +1,6 @@
 """The previews of a run as rows of one prompt and seed by columns of steps, the untouched base first."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,16 +53,34 @@ class Grid:
 def grid_of(previews: Sequence[Preview]) -> Grid:
     """Arrange and embed previews. The first and the last step are always among the columns."""
     found = {(preview.prompt, preview.seed, preview.step): preview.file for preview in previews}
-    prompts = list(dict.fromkeys(preview.prompt for preview in previews))
-    all_rows = [(prompt, seed) for prompt in prompts for seed in sorted({s for p, s, _ in found if p == prompt})]
+    all_rows = rows_of(previews)
     all_steps = sorted({step for *_, step in found})
     steps = spread(all_steps, COLUMNS)
     unreadable: list[str] = []
     rows = tuple(
         Row(prompt, seed, tuple(Cell(step, _embedded(found.get((prompt, seed, step)), unreadable)) for step in steps))
-        for prompt, seed in all_rows[:ROWS]
+        for prompt, seed in chosen(all_rows, ROWS)
     )
     return Grid(tuple(steps), rows, len(all_steps), len(all_rows), tuple(unreadable))
+
+
+def rows_of(previews: Sequence[Preview]) -> list[tuple[str, int]]:
+    """Every prompt, in the order in which they were first made, with each of its seeds."""
+    seeds: dict[str, set[int]] = {}
+    for preview in previews:
+        seeds.setdefault(preview.prompt, set()).add(preview.seed)
+    return [(prompt, seed) for prompt, those in seeds.items() for seed in sorted(those)]
+
+
+def chosen(rows: Sequence[tuple[str, int]], most: int) -> list[tuple[str, int]]:
+    """At most ``most`` rows, in their order: the first seed of every prompt before anybody's second."""
+    seen: Counter[str] = Counter()
+    turns = []
+    for row in rows:
+        turns.append((seen[row[0]], row))
+        seen[row[0]] += 1
+    kept = {row for _, row in sorted(turns, key=lambda turn: turn[0])[:most]}
+    return [row for row in rows if row in kept]
 
 
 def spread(values: Sequence[int], most: int) -> list[int]:

@@ -1,6 +1,7 @@
 """A run -> report.html: one page that holds everything it shows, and asks nobody for anything."""
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
@@ -97,6 +98,7 @@ def _by_prompt(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
     return [(prompt, [row for row in rows if row.prompt == prompt]) for prompt in prompts]
 
 
+@cache
 def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("maquette.report"),
