@@ -32,6 +32,7 @@ FROZEN = {
     ],
     "init": ["FILE", "--preset"],
     "presets": ["NAME"],
+    "report": ["RUN"],
     "train": ["SOURCE", "--prompt", "--base", "--out", "--preset", "--device", "--set", "--resume"],
     "world face": ["--out", "--count -n", "--index", "--seed", "--token"],
     "world scenes": ["--out", "--count -n", "--seed"],

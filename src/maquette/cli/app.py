@@ -15,6 +15,7 @@ from maquette.cli.config import config
 from maquette.cli.generate import generate
 from maquette.cli.init import init
 from maquette.cli.presets import presets
+from maquette.cli.report import report
 from maquette.cli.train import train
 from maquette.cli.world import world_app
 from maquette.errors import Interrupted, MaquetteError
@@ -29,6 +30,7 @@ app = typer.Typer(
 app.command()(train)
 app.command()(generate)
 app.command()(check)
+app.command()(report)
 app.command()(config)
 app.command()(presets)
 app.command()(init)
