@@ -1,4 +1,4 @@
-"""What the documentation says is true: its examples run, its picture names things that exist, its links lead somewhere."""
+"""What the documentation says is true: examples run, the picture names what exists, links lead somewhere."""
 
 import doctest
 import importlib

@@ -32,16 +32,26 @@ class ParamGroup:
 
 @runtime_checkable
 class Trainable(Protocol):
-    """Parameters attached to a family's modules, with their files.
-
-    ``touches`` names the modules whose output the parameters change, so that it must not be cached. ``routing`` selects,
-    for one forward and backward pass, the parameters of each example's concept.
-    """
+    """Parameters attached to a family's modules; a list of such is one again (``combined.Combined``)."""
 
     @property
-    def groups(self) -> Sequence[ParamGroup]: ...
+    def groups(self) -> Sequence[ParamGroup]:
+        """The parameters, by learning rate."""
+        ...
+
     @property
-    def touches(self) -> frozenset[str]: ...
-    def routing(self, concept: Int[Tensor, " b"]) -> AbstractContextManager[None]: ...
-    def state_dict(self) -> dict[str, Tensor]: ...
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None: ...
+    def touches(self) -> frozenset[str]:
+        """Names of the modules whose output the parameters change, so that it must not be cached."""
+        ...
+
+    def routing(self, concept: Int[Tensor, " b"]) -> AbstractContextManager[None]:
+        """The context of one forward and backward pass, in which each example trains its own concept's parameters."""
+        ...
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Everything a checkpoint must hold, by names that begin with their module's."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Take what ``state_dict`` gave. Raises CheckpointError, naming all of them, for keys that differ."""
+        ...

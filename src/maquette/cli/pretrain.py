@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Work = Annotated[Path, typer.Option("--work", help="Where pictures and unfinished parts are kept; rerun to go on.")]
 Part = Annotated[
     list[str] | None,
-    typer.Option("--part", help="Only this part: pictures, autoencoder, latents, denoiser, decoder, judge, verifier."),
+    typer.Option("--part", help="Only this part, such as denoiser; may be given several times."),
 ]
 Publish = Annotated[
     Path | None, typer.Option("--publish", help="Also write the base model as a diffusers folder, fp16.")
@@ -29,7 +29,8 @@ def pretrain(work: Work = Path("pretraining"), part: Part = None, publish: Publi
 
     Parts run one after the other; each saves itself every 200 steps and goes on from there.
     """
-    from maquette.embedded.pretrain import PARTS
+    from maquette.embedded.publish import PARTS
+    from maquette.embedded.publish import publish as write
 
     unknown = [name for name in part or [] if name not in PARTS]
     if unknown:
@@ -37,7 +38,7 @@ def pretrain(work: Work = Path("pretraining"), part: Part = None, publish: Publi
 
     import torch
 
-    # Activations fade into denormal numbers, with which a processor computes a hundred times slower.
+    # Activations fade into denormal numbers, which processors compute with far more slowly.
     torch.set_flush_denormal(True)
     work.mkdir(parents=True, exist_ok=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
@@ -45,8 +46,6 @@ def pretrain(work: Work = Path("pretraining"), part: Part = None, publish: Publi
         for name in part or PARTS:
             _show(PARTS[name](work), name, progress)
     if publish is not None:
-        from maquette.embedded.publish import publish as write
-
         write(work, publish)
         typer.echo(f"Wrote the base model to {publish}")
 

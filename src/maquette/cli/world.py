@@ -9,12 +9,15 @@ import typer
 from rich.console import Console
 from rich.progress import track
 
+from maquette.cli.pretrain import pretrain
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from maquette.embedded.folders import Captioned
 
 world_app = typer.Typer(no_args_is_help=True, help="Write folders of captioned pictures from the embedded world.")
+world_app.command()(pretrain)
 
 Out = Annotated[Path, typer.Option("--out", help="A new or empty folder for NNN.png and NNN.txt.")]
 Count = Annotated[int, typer.Option("--count", "-n", help="How many pictures to write.")]

@@ -1,7 +1,8 @@
-"""The trained base as an ordinary diffusers folder: fp16 safetensors, and a card of how it came about."""
+"""All parts of pretraining, and the trained base as a diffusers folder in fp16, with a record of its making."""
 
 import json
 import shutil
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -10,33 +11,42 @@ import torch
 from safetensors import safe_open
 
 from maquette.embedded import pretrain
+from maquette.embedded.judge_training import pretrain_judge
+from maquette.embedded.pretrain import Tick
+from maquette.errors import ConfigError
 from maquette.families.sd import StableDiffusion
+from maquette.training.versions import commit
+
+PARTS: Mapping[str, Callable[[Path], Iterator[Tick]]] = {
+    **pretrain.PARTS,
+    "judge": lambda work: pretrain_judge(work, work / "judge", "judge"),
+    "verifier": lambda work: pretrain_judge(work, work / "verifier", "verifier"),
+}
+"""Every part, in an order in which each finds what it needs."""
 
 LIBRARIES = ("torch", "diffusers", "transformers", "numpy", "pillow")
 
 
-def publish(work: Path, out: Path, commit: str) -> StableDiffusion:
-    """Write the base of a work folder to ``out``, replacing what was there; return it as it was written, in fp16.
-
-    commit: of the code that trained it, for the card.
-    """
+def publish(work: Path, out: Path) -> StableDiffusion:
+    """Write the base of a work folder to ``out``, which must not exist; return it as it was written, in fp16."""
+    if out.exists():
+        raise ConfigError(f"--publish {out}: exists already; name a folder that does not.")
     family = pretrain.assemble(work)
     temporary = out.with_name(out.name + ".partial")
     shutil.rmtree(temporary, ignore_errors=True)
     for module in family.modules.values():
-        module.to(torch.float16)
+        module.to(dtype=torch.float16, memory_format=torch.contiguous_format)
     family.pipeline().save_pretrained(temporary, safe_serialization=True)
-    (temporary / "training.json").write_text(json.dumps(record(work, commit), indent=2) + "\n", encoding="utf-8")
-    shutil.rmtree(out, ignore_errors=True)
+    (temporary / "training.json").write_text(json.dumps(record(work), indent=2) + "\n", encoding="utf-8")
     temporary.rename(out)
     return family
 
 
-def record(work: Path, commit: str) -> dict[str, object]:
+def record(work: Path) -> dict[str, object]:
     """What anyone needs to train the same base again: sizes, seeds, steps done, versions."""
     parts = pretrain.SIZES
     return {
-        "commit": commit,
+        "commit": commit(),
         "pictures": pretrain.PICTURES,
         "parts": {name: asdict(part) | _done(work / f"{name}.safetensors") for name, part in parts.items()},
         "versions": {name: version(name) for name in LIBRARIES},
