@@ -122,8 +122,12 @@ def test_a_finger_enlarges_and_closes(visit, report):
 def test_a_mouse_that_rests_enlarges_inside_the_window(visit, report):
     page = visit(report, **DESKTOP)
     for index in (0, 2):
-        page.locator(".grid button").nth(index).hover()
-        lens = page.locator(".lens")
+        button, lens = page.locator(".grid button").nth(index), page.locator(".lens")
+        button.scroll_into_view_if_needed()
+        page.evaluate(
+            "new Promise((go) => requestAnimationFrame(() => requestAnimationFrame(go)))"
+        )  # the scroll is over
+        button.hover()
         lens.wait_for(state="visible")
         box = lens.bounding_box()
         assert box["x"] >= 0

@@ -147,8 +147,10 @@ def description(series: Sequence[Series], frame: Frame) -> str:
         f" lowest {short(min(each.y))}, highest {short(max(each.y))}."
         for each in series
     ]
-    outside = sum(not frame.low <= y <= frame.high for each in series for y in each.y)
-    return " ".join(told + ([f"{outside} readings lie beyond the axis and are drawn at its end."] if outside else []))
+    outside = [not frame.low <= y <= frame.high for each in series for y in each.y]
+    if any(outside):
+        told.append(f"{sum(outside)} of {len(outside)} readings lie beyond the axis and are drawn at its end.")
+    return " ".join(told)
 
 
 def thinned(series: Series, most: int) -> Series:

@@ -80,7 +80,7 @@ def _loss(facts: Facts) -> Chart:
         f"(half-life {half_life:g} readings) shows the trend, and the pictures show the rest."
     )
     lost = len(facts.loss.x) - len(raw.x)
-    note += f" {lost} readings were not finite and are left out." if lost else ""
+    note += f" {lost} of {len(facts.loss.x)} readings were not finite and are left out." if lost else ""
     return _chart("Loss", note, lines, facts, is_wide=True)
 
 

@@ -84,7 +84,7 @@ def test_an_outlier_of_a_cloud_does_not_stretch_the_axis_and_is_not_hidden():
     raw = Series("each reading", range(100), [1.0] * 99 + [1000.0], "cloud")
     assert value_range([raw])[1] == 1.0
     assert value_range([Series("line", raw.x, raw.y)])[1] == 1000.0
-    assert "1 readings lie beyond the axis" in draw(raw).find(f"{SVG}desc").text
+    assert "1 of 100 readings lie beyond the axis" in draw(raw).find(f"{SVG}desc").text
 
 
 @pytest.mark.parametrize(

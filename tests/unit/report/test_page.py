@@ -223,7 +223,7 @@ def test_spreading_keeps_the_first_and_the_last():
 def test_a_loss_that_is_no_number_does_not_stop_the_report(tmp_path):
     run = write_run(tmp_path / "mug", last=20)
     append_events(run.events, [Step(22, 44, float("nan"), float("inf"), 0.25, {"denoiser": 1e-4})])
-    assert "1 readings were not finite" in page_of(run).text
+    assert "1 of 11 readings were not finite" in page_of(run).text
 
 
 def test_damage_that_hides_what_happened_is_an_error(tmp_path):

@@ -66,9 +66,10 @@
     if (!image) return;
     const button = image.parentElement;
     button.addEventListener("click", () => show(i, j));
-    button.addEventListener("pointerenter", (event) => {
-      // A moment later, so that a mouse on its way across the grid covers nothing.
-      if (event.pointerType === "mouse") waiting = setTimeout(enlarge, 250, image);
+    button.addEventListener("pointermove", (event) => {
+      // Once it rests, so that a mouse on its way across the grid covers nothing.
+      clearTimeout(waiting);
+      if (event.pointerType === "mouse" && lens.hidden) waiting = setTimeout(enlarge, 250, image);
     });
     button.addEventListener("pointerleave", away);
   }));
