@@ -10,7 +10,7 @@ WIDE, HALF, NARROW = (300, 1040), (230, 500), (240, 350)
 """(height, width) of a chart over the whole page, over half of it, and on a telephone; text keeps its size in each."""
 
 _SCORES = {
-    "validation_loss": (
+    "validation loss": (
         "Validation loss",
         "On held-out pictures at fixed noise, so that two steps can be compared. Where it rises, the run overfits.",
     ),

@@ -40,7 +40,7 @@ def events_until(run: RunDir, last: int, prompts: Sequence[str] = PROMPTS, seeds
             rates = {"denoiser": 1e-4 * (1 - step / STEPS), "text_encoder": 5e-5 * (1 - step / STEPS)}
             events.append(Step(step, 2 * step, 0.5 / step, 1.0 + step % 3, 0.25, rates, 800_000_000 + step))
         if step % 20 == 0:
-            events.append(Scored(step, "validation_loss", 0.2 - step / 1000))
+            events.append(Scored(step, "validation loss", 0.2 - step / 1000))
             for number, prompt in enumerate(prompts):
                 for seed in seeds:
                     file = run.preview(step, number, seed)
