@@ -5,9 +5,6 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 TORCH := torch==2.13.0
 
-# What `make demo` shows: a command of the manual, as a user would type it.
-DEMO = $(BIN)/maquette --help
-
 # Compiled bytecode makes every start three times faster; some environments forbid it.
 unexport PYTHONDONTWRITEBYTECODE
 export HF_HUB_OFFLINE := 1
@@ -31,8 +28,12 @@ $(READY): pyproject.toml constraints-dev.txt
 	$(BIN)/python -m pip install --quiet -c constraints-dev.txt -e '.[dev]'
 	touch $@
 
+# Every line is a command of the manual, as a user would type it.
 demo: $(READY)
-	$(DEMO)
+	rm -rf demo
+	$(BIN)/maquette world subject --index $(SUBJECT) --count 5 --token sks --out demo/photos
+	$(BIN)/maquette train demo/photos --preset maquette64-subject --out demo/run
+	$(BIN)/maquette generate --prompts demo/photos/prompts --adapter demo/run --seed 7 --out demo/pictures
 
 test: $(READY)
 	$(BIN)/python -m pytest

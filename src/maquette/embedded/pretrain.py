@@ -1,6 +1,5 @@
 """Pretraining of maquette-64, part by part; every part resumes from its own file in the work folder."""
 
-import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from maquette.embedded.stage import run_stage
 from maquette.embedded.tokenizer import new_tokenizer
 from maquette.errors import CheckpointError
 from maquette.families.sd import StableDiffusion
+from maquette.runs.files import replacing
 from maquette.training.objective import denoising as denoising_loss
 from maquette.types import ImageCode
 
@@ -191,11 +191,8 @@ def load_autoencoder(file: Path) -> AutoencoderKL:
 
 def write_tensors(file: Path, tensors: Mapping[str, torch.Tensor]) -> None:
     """Write a safetensors file whole or not at all."""
-    temporary = file.with_suffix(".partial")
-    save_file({name: value.detach().contiguous() for name, value in tensors.items()}, temporary)
-    with temporary.open("rb") as handle:
-        os.fsync(handle.fileno())
-    temporary.replace(file)
+    with replacing(file) as temporary:
+        save_file({name: value.detach().contiguous() for name, value in tensors.items()}, temporary)
 
 
 def _load_stage(file: Path, modules: Mapping[str, nn.Module]) -> None:

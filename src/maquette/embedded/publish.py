@@ -35,7 +35,8 @@ def publish(work: Path, out: Path) -> StableDiffusion:
     temporary = out.with_name(out.name + ".partial")
     shutil.rmtree(temporary, ignore_errors=True)
     for module in family.modules.values():
-        module.to(dtype=torch.float16, memory_format=torch.contiguous_format)
+        module.to(dtype=torch.float16)
+        module.to(memory_format=torch.contiguous_format)
     family.pipeline().save_pretrained(temporary, safe_serialization=True)
     (temporary / "training.json").write_text(json.dumps(record(work), indent=2) + "\n", encoding="utf-8")
     temporary.rename(out)

@@ -1,7 +1,7 @@
 """One part of pretraining: the project's loop with a cosine schedule and a file to go on from."""
 
+import json
 import math
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -12,8 +12,11 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from maquette.adapters.base import Trainable
+from maquette.runs.files import replacing
+from maquette.training.checkpoint import Piece
 from maquette.training.loop import Progress, StepStats, Weighted, train
 from maquette.training.objective import Objective
+from maquette.training.optim import pack_state, unpack_state
 from maquette.training.seeds import rng_at
 
 B = TypeVar("B", bound=Weighted)
@@ -30,8 +33,9 @@ def run_stage(
     *,
     steps: int,
     seed: int,
+    save_every: int = SAVE_EVERY,
 ) -> Iterator[StepStats]:
-    """Train to ``steps``, from where ``file`` stands if it exists; save there every 200 steps and at the end.
+    """Train to ``steps``, from where ``file`` stands if it exists; save there now and then, and at the end.
 
     The rate rises over 100 steps and falls to 0 along a cosine.
     """
@@ -55,33 +59,27 @@ def run_stage(
         max_grad_norm=1.0,
     )
     for stats in run:
-        if stats.step % SAVE_EVERY == 0 or stats.step == steps:
+        if stats.step % save_every == 0 or stats.step == steps:
             _save(file, trainable, optimizer, stats.step, time.monotonic() - started)
         yield stats
 
 
 def _save(file: Path, trainable: Trainable, optimizer: torch.optim.Optimizer, step: int, seconds: float) -> None:
-    tensors = {f"weights/{name}": value.detach().contiguous() for name, value in trainable.state_dict().items()}
-    for index, state in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer/{index}/{name}": value.contiguous() for name, value in state.items()}
-    temporary = file.with_suffix(".partial")
-    save_file(tensors, temporary, {"step": str(step), "seconds": f"{seconds:.0f}"})
-    with temporary.open("rb") as handle:
-        os.fsync(handle.fileno())
-    temporary.replace(file)
+    memory = pack_state(optimizer)
+    tensors = {f"weights/{name}": value for name, value in trainable.state_dict().items()}
+    tensors |= {f"optimizer/{name}": value for name, value in memory.tensors.items()}
+    metadata = {"step": str(step), "seconds": f"{seconds:.0f}", "optimizer": json.dumps(memory.values)}
+    with replacing(file) as temporary:
+        save_file({name: value.detach().contiguous() for name, value in tensors.items()}, temporary, metadata)
 
 
 def _restore(file: Path, trainable: Trainable, optimizer: torch.optim.Optimizer) -> tuple[int, float]:
-    state: dict[int, dict[str, torch.Tensor]] = {}
+    parts: dict[str, dict[str, torch.Tensor]] = {"weights": {}, "optimizer": {}}
     with safe_open(file, "pt") as saved:
-        names = list(saved.keys())
-        trainable.load_state_dict(
-            {n.removeprefix("weights/"): saved.get_tensor(n) for n in names if n.startswith("weights/")}
-        )
-        for name in names:
-            if name.startswith("optimizer/"):
-                _, index, key = name.split("/")
-                state.setdefault(int(index), {})[key] = saved.get_tensor(name)
+        for name in saved.keys():  # noqa: SIM118 - safetensors' handle is no mapping
+            part, _, rest = name.partition("/")
+            parts[part][rest] = saved.get_tensor(name)
         metadata = saved.metadata()
-    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
-    return int(metadata["step"]), float(metadata.get("seconds", 0))
+    trainable.load_state_dict(parts["weights"])
+    unpack_state(optimizer, Piece(parts["optimizer"], json.loads(metadata["optimizer"])))
+    return int(metadata["step"]), float(metadata["seconds"])

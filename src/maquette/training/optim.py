@@ -156,6 +156,11 @@ def unpack_state(optimizer: Optimizer, piece: Piece) -> None:
             "Resume with the configuration it was saved under."
         )
     optimizer.load_state_dict(state)
+    for param, memory in optimizer.state.items():
+        for name, value in memory.items():
+            if isinstance(value, Tensor) and value.shape == param.shape and value.stride() != param.stride():
+                # Files hold tensors in rows; fused steps walk parameter and moments in one order, that of the memory.
+                memory[name] = torch.empty_like(param, dtype=value.dtype).copy_(value)
 
 
 def _encode(value: object, path: str, tensors: dict[str, Tensor]) -> Json:

@@ -155,6 +155,7 @@ class Session:
                     self._do(due, track)
                     window, read_at = [], time.monotonic()
                 if stop.reason is not None:
+                    write_report(self.directory)
                     raise Interrupted(
                         f"stopped by {stop.reason} after step {stats.step}; a checkpoint is saved. "
                         f"Go on with: maquette train --resume --out {self.directory.root}"
