@@ -36,7 +36,8 @@ def publish(work: Path, out: Path) -> StableDiffusion:
     shutil.rmtree(temporary, ignore_errors=True)
     for module in family.modules.values():
         module.to(dtype=torch.float16)
-        module.to(memory_format=torch.contiguous_format)
+        for param in module.parameters():  # files hold rows, whatever order training had in memory
+            param.data = param.data.contiguous()
     family.pipeline().save_pretrained(temporary, safe_serialization=True)
     (temporary / "training.json").write_text(json.dumps(record(work), indent=2) + "\n", encoding="utf-8")
     temporary.rename(out)
