@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from diffusers import DDPMScheduler
 from safetensors.torch import load_file, save_file
 from tests.contract import tiny
 
@@ -12,6 +13,7 @@ from maquette.errors import DataError
 from maquette.families import vae as autoencoder
 from maquette.families.base import Family
 from maquette.families.load import FAMILIES, detect, load_family
+from maquette.families.sd import StableDiffusion
 from maquette.training.loop import Progress, train
 from maquette.training.objective import denoising
 from maquette.training.seeds import rng_at
@@ -177,3 +179,11 @@ def test_a_saved_folder_loads_into_the_same_model(kind, tmp_path):
     assert torch.equal(ours.sigma, theirs.sigma)
     affine, affine_again = family.diffusion.parametrization(ours), loaded.diffusion.parametrization(theirs)
     assert torch.equal(affine.target_eps, affine_again.target_eps)
+
+
+def test_pipelines_do_not_complain_of_a_plain_scheduler():
+    fields = {name: getattr(tiny.sd1(), name) for name in StableDiffusion.__slots__}
+    family = StableDiffusion(**{**fields, "scheduler": DDPMScheduler()})
+    config = family.pipeline().scheduler.config  # warnings are errors in tests
+    assert (config["steps_offset"], config["clip_sample"]) == (1, False)
+    assert family.scheduler.config["steps_offset"] == 0

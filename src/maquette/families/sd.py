@@ -96,6 +96,10 @@ class StableDiffusion:
 
     def pipeline(self) -> StableDiffusionPipeline:
         """A StableDiffusionPipeline over the same modules, without a safety checker, which it never had."""
+        if not hasattr(self.text_encoder, "text_model"):
+            # diffusers 0.42 looks there for the final norm when it skips layers; transformers 5 has it on the encoder
+            # itself. Set past nn.Module, which would take the encoder for a part of itself.
+            object.__setattr__(self.text_encoder, "text_model", self.text_encoder)
         # Any: diffusers' annotations know neither that a part may be missing nor what schedulers have in common.
         others: dict[str, Any] = {
             "scheduler": unet.pipeline_scheduler(self.scheduler),

@@ -31,5 +31,6 @@ def pipeline_scheduler(scheduler: ConfigMixin) -> ConfigMixin:
     a warning; the copy has them from the start.
     """
     config = sampler_config(scheduler)
-    config |= {key: value for key, value in (("steps_offset", 1), ("clip_sample", False)) if key in config}
-    return cast(ConfigMixin, type(scheduler).from_config(config))
+    insisted = {key: value for key, value in (("steps_offset", 1), ("clip_sample", False)) if key in config}
+    # As arguments: diffusers drops what a config notes as unset, whatever its value.
+    return cast(ConfigMixin, type(scheduler).from_config(config, **insisted))

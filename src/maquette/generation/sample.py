@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from typing import cast
 
 import torch
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline, ImagePipelineOutput
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from maquette.errors import ConfigError
 from maquette.families.base import Family
+from maquette.families.vae import decode
 from maquette.generation.schedulers import with_scheduler
 
 Picture = UInt8[Tensor, "3 h w"]
@@ -34,7 +36,10 @@ class Request:
 
 
 def check_request(family: Family, request: Request) -> None:
-    """Raise ConfigError for what this family cannot make, before anything is computed."""
+    """Raise ConfigError for what this family cannot make, before anything is computed.
+
+    What the text encoder will not read of a long prompt is reported.
+    """
     height, width = request.size or family.default_size
     multiple = family.size_multiple
     if height % multiple or width % multiple or min(height, width) < multiple:
@@ -48,6 +53,7 @@ def check_request(family: Family, request: Request) -> None:
     if request.guidance < 1:
         raise ConfigError(f"guidance = {request.guidance:g}: must be 1 (off) or more; 5 to 8 is usual.")
     with_scheduler(scheduler_config(family.pipeline()), request.scheduler)
+    family.tokenize([request.prompt, request.negative])
 
 
 @contextmanager
@@ -55,32 +61,33 @@ def painter(family: Family) -> Generator[Callable[[Request], Picture]]:
     """Inside, a function that makes pictures with the family as it is now, adapters and all.
 
     One picture a forward pass: a picture of a batch differs from the same picture alone. Its first noise comes from a
-    CPU generator, so that the device does not decide it.
+    CPU generator, so that the device does not decide it. A picture with a number that is not finite is black.
     """
     pipeline = family.pipeline()
     described = scheduler_config(pipeline)
     # diffusers declares neither the parameters nor the results of pipelines where all of them meet.
     run = cast(Callable[..., ImagePipelineOutput], pipeline)
     pipeline.set_progress_bar_config(disable=True)
+    vae = cast(AutoencoderKL, family.modules["vae"])
     training = [module for module in family.modules.values() if module.training]
 
     @torch.no_grad()
     def paint(request: Request) -> Picture:
         height, width = request.size or family.default_size
         pipeline.register_modules(scheduler=with_scheduler(described, request.scheduler))
-        images = run(
+        latents = run(
             prompt=request.prompt,
-            negative_prompt=request.negative,
+            # None rather than "": some checkpoints (SDXL) mean zeros by no negative prompt.
+            negative_prompt=request.negative or None,
             num_inference_steps=request.steps,
             guidance_scale=request.guidance,
             height=height,
             width=width,
             generator=torch.Generator().manual_seed(request.seed),
-            output_type="pt",
+            output_type="latent",  # pipelines cannot decode with an autoencoder of another precision than the rest
             clip_skip=family.clip_skip or None,
         ).images
-        image = cast(Tensor, images)[0].float()
-        return (torch.nan_to_num(image).clamp(0, 1) * 255).round().to(torch.uint8).cpu()
+        return to_picture(decode(vae, cast(Tensor, latents))[0])
 
     for module in training:
         module.eval()
@@ -89,6 +96,13 @@ def painter(family: Family) -> Generator[Callable[[Request], Picture]]:
     finally:
         for module in training:
             module.train()
+
+
+def to_picture(pixels: Float[Tensor, "3 h w"]) -> Picture:
+    """Pixels in [-1, 1] as 8 bits; black throughout where one of them is not finite, so that nobody overlooks it."""
+    if not torch.isfinite(pixels).all():
+        pixels = torch.full_like(pixels, -1)
+    return ((pixels * 0.5 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8).cpu()
 
 
 def scheduler_config(pipeline: DiffusionPipeline) -> Mapping[str, object]:

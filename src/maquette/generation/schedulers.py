@@ -50,7 +50,8 @@ def with_scheduler(config: Mapping[str, object], name: str | None) -> ConfigMixi
     else:
         raise ConfigError(_no_such(name, list(table)))
     spacing = {"timestep_spacing": "trailing"} if config.get("rescale_betas_zero_snr") else {}
-    return getattr(diffusers, class_name).from_config(dict(config) | dict(settings) | spacing)
+    # As arguments: diffusers drops what a config notes as unset, whatever its value.
+    return getattr(diffusers, class_name).from_config(dict(config), **settings, **spacing)
 
 
 def _no_such(name: str, known: list[str]) -> str:
