@@ -1,8 +1,8 @@
 """The bars of the embedded base model: python -m benchmarks.base [--pictures 400] [--base FOLDER]
 
-Prompts are drawn from the split "test" of the world, each claiming kind, colour, place and style; one picture each, at 25
-steps and guidance 5, by the code of `maquette generate`. The judge, which was trained apart from the base, reads what is
-on them; the verifier, trained apart from both, reads them again. The autoencoder is measured on 400 scenes of the split.
+Prompts are drawn from the split "test" of the world, each claiming kind, colour, place and style; one picture each, at
+25 steps and guidance 5, by the code of `maquette generate`. The judge, trained apart from the base, reads what is on
+them; the verifier, trained apart from both, reads them again. The autoencoder is measured on 400 scenes of the split.
 """
 
 import argparse
