@@ -17,8 +17,8 @@ from maquette.adapters.read import read_adapter
 from maquette.errors import CheckpointError, ModelError
 from maquette.families.weights import some
 
-Precision = Literal["fp32", "fp16"]
-DTYPES = {"fp32": torch.float32, "fp16": torch.float16}
+Precision = Literal["fp32", "fp16", "bf16"]
+DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 def export_adapter(

@@ -86,6 +86,9 @@ def inject(
     scales: layer -> factor of its update. Raises ModelError where peft adapted other layers than those.
     """
     inject_adapter_in_model(config, module, adapter_name=adapter)
+    del (
+        module.peft_config
+    )  # peft's own note on the module, which makes it warn at a second adapter; the layers know all
     found = {
         path: layer for path, layer in module.named_modules() if isinstance(layer, Layer) and adapter in layer.scaling
     }

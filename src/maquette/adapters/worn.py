@@ -132,10 +132,6 @@ def take_off(module: nn.Module, adapter: str, before: Mapping[str, nn.Module]) -
                 layer.delete_adapter(adapter)
             elif path in before:
                 module.set_submodule(path, before[path])
-    configs = getattr(module, "peft_config", {})
-    configs.pop(adapter, None)
-    if not configs and hasattr(module, "peft_config"):
-        del module.peft_config
 
 
 def fuse(modules: Mapping[str, nn.Module], adapters: Sequence[Worn]) -> None:

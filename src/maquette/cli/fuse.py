@@ -1,0 +1,41 @@
+"""`maquette fuse`: a model with adapters multiplied into its weights, which every tool can load."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from maquette.errors import ConfigError
+
+Adapters = Annotated[
+    list[Path], typer.Option("--adapter", help="An adapter file or a run's folder; may be given several times.")
+]
+Scales = Annotated[
+    list[float] | None, typer.Option("--scale", help="How strongly each --adapter is used, in their order. Default 1.")
+]
+
+
+def fuse(
+    adapter: Adapters,
+    base: Annotated[str, typer.Option("--base", help="maquette-64, a folder, a .safetensors file or a hub id.")],
+    out: Annotated[Path, typer.Option("--out", help="A new folder for diffusers, or a new .safetensors file.")],
+    scale: Scales = None,
+    precision: Annotated[Literal["fp32", "fp16"], typer.Option("--precision", help="Of the new weights.")] = "fp32",
+    tokenizer: Annotated[str | None, typer.Option("--tokenizer", help="Vocabulary for a single-file base.")] = None,
+) -> None:
+    """Multiply adapters into a copy of their base and save it: DoRA, LoHa and LoKr too, without loss.
+
+    The base itself is not changed.
+    """
+    strengths = scale or [1.0] * len(adapter)
+    if len(strengths) != len(adapter):
+        raise ConfigError(f"--scale is given {len(strengths)} times for {len(adapter)} --adapter; give one for each.")
+    missing = [str(path) for path in adapter if not path.exists()]
+    if missing:
+        raise ConfigError(f"--adapter: there is no such file or folder: {', '.join(missing)}.")
+    options = {} if tokenizer is None else {"tokenizer": tokenizer}
+
+    from maquette.adapters.convert import fuse_into  # here, since it imports torch
+
+    fuse_into(base, list(zip(adapter, strengths, strict=True)), out, precision=precision, **options)
+    typer.echo(f"{out}: {base} with {', '.join(path.name for path in adapter)}.")
