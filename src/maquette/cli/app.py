@@ -1,6 +1,7 @@
 """The `maquette` command: its subcommands, and what becomes of errors."""
 
 import logging
+import os
 import sys
 import tempfile
 import traceback
@@ -59,6 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with the traceback in a file that is named.
     """
     logging.getLogger("maquette").addHandler(_TERMINAL)  # adding it twice is adding it once
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it tells of packages that nothing here wants
     try:
         code = app(args=arguments, prog_name="maquette", standalone_mode=False)
     except Interrupted as stop:

@@ -22,6 +22,11 @@ Scale = Annotated[
     list[float] | None, typer.Option("--scale", help="How strongly each --adapter is used, in their order. Default 1.")
 ]
 
+ClipSkip = Annotated[
+    int | None,
+    typer.Option("--clip-skip", help="Last layers of the text encoder to leave out. Default: as the adapter's run."),
+]
+
 
 def generate(  # noqa: PLR0913 - one parameter for each flag
     prompts: Prompts = None,
@@ -37,10 +42,10 @@ def generate(  # noqa: PLR0913 - one parameter for each flag
     base: Annotated[str, typer.Option("--base", help="maquette-64, a folder, a .safetensors file or a hub id.")] = "",
     adapter: Adapter = None,
     scale: Scale = None,
-    clip_skip: Annotated[int, typer.Option("--clip-skip", help="Last layers of the text encoder to leave out.")] = 0,
+    clip_skip: ClipSkip = None,
     tokenizer: Annotated[str | None, typer.Option("--tokenizer", help="Vocabulary for a single-file base.")] = None,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")] = "auto",
-    precision: Annotated[str, typer.Option("--precision", help="auto, fp32, bf16 or fp16.")] = "auto",
+    precision: Annotated[str | None, typer.Option("--precision", help="auto, fp32, bf16 or fp16.")] = None,
     out: Annotated[Path, typer.Option("--out", help="Folder of the pictures; what exists is skipped.")] = Path(
         "pictures"
     ),
@@ -56,10 +61,16 @@ def generate(  # noqa: PLR0913 - one parameter for each flag
         raise ConfigError(f"--num {num}: at least 1 picture for each prompt.")
     if seed < 0:
         raise ConfigError(f"--seed {seed}: seeds are 0 or more.")
+    if steps < 1:
+        raise ConfigError(f"--steps {steps}: at least 1 sampling step.")
+    if guidance < 1:
+        raise ConfigError(f"--guidance {guidance:g}: must be 1 (off) or more; 5 to 8 is usual.")
     if (height is None) != (width is None):
         raise ConfigError("--height and --width go together; give both or neither.")
-    if precision not in ("auto", "fp32", "bf16", "fp16"):
+    if precision not in (None, "auto", "fp32", "bf16", "fp16"):
         raise ConfigError(f"--precision {precision}: must be auto, fp32, bf16 or fp16.")
+    if clip_skip is not None and clip_skip < 0:
+        raise ConfigError(f"--clip-skip {clip_skip}: must be 0 (none) or more.")
     scales = _scales(adapter or [], scale or [])
 
     from maquette.generation.batch import Maker, make_pictures  # here, since it imports torch

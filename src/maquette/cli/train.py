@@ -54,7 +54,9 @@ def train(
     require_pictures(config)
     from maquette.training.session import run  # here, since it imports torch
 
-    run(config, out=out, resume=resume)
+    directory = run(config, out=out, resume=resume)
+    made = sorted(path for path in directory.export.iterdir() if path.suffix == ".safetensors" or path.name == "model")
+    typer.echo(f"Report: {directory.report}\nTrained: {', '.join(map(str, made))}")
 
 
 def read_settings(

@@ -6,68 +6,89 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
 from maquette.adapters.keys import layout_of
-from maquette.adapters.read import read_adapter
+from maquette.adapters.read import locate, read_adapter
 from maquette.adapters.worn import Worn, worn
+from maquette.config.adapter import FullConfig
 from maquette.config.load import load_config
-from maquette.errors import DataError
+from maquette.config.running import ModelConfig
+from maquette.errors import CheckpointError, ConfigError, DataError
 from maquette.families.base import Family
 from maquette.families.load import load_family
 from maquette.families.placement import Precision
 from maquette.generation.files import read_settings, settings_of, write_picture
 from maquette.generation.grid import write_grid
+from maquette.generation.memory import enough_memory
 from maquette.generation.sample import Request, check_request, is_black, painter
+from maquette.runs.rundir import RunDir
 
 logger = logging.getLogger(__name__)
 
-DEFAULT_BASE = "maquette-64"
+SMALLER = "Ask for smaller pictures (--height, --width), or --precision bf16"
+"""What to do where the device's memory is not enough."""
 
 
 @dataclass(frozen=True, slots=True)
 class Maker:
     """What pictures are made with.
 
-    adapters: (file or run folder, strength). base: None is the base of the first run folder, else the embedded one.
+    adapters: (file or run folder, strength). base: None is the base of the first run folder, loaded as that run had it,
+    else the embedded one. clip_skip, tokenizer, precision: None is what that run had, else the defaults of [model].
     """
 
     base: str | None
     adapters: Sequence[tuple[Path, float]]
-    clip_skip: int = 0
+    clip_skip: int | None = None
     tokenizer: str | None = None
     device: str = "auto"
-    precision: str = "auto"
+    precision: Precision | None = None
 
-    def base_name(self) -> str:
-        """The base as a person would name it."""
+    def model(self) -> ModelConfig:
+        """The base and how it is loaded. Raises ConfigError for a run that trained no adapter but a whole model."""
+        runs = {run: load_config(run.config) for path, _ in self.adapters if (run := RunDir(path)).config.is_file()}
+        for run, config in runs.items():
+            if isinstance(config.adapter, FullConfig):
+                cure = f"Use it as the base: --base {run.export / 'model'}"
+                raise ConfigError(f"--adapter {run.root}: this run trained the whole model, not an adapter. {cure}.")
         if self.base is not None:
-            return self.base
-        runs = [path / "config.toml" for path, _ in self.adapters if (path / "config.toml").is_file()]
-        return str(load_config(runs[0]).model.base) if runs else DEFAULT_BASE
+            found = ModelConfig(base=self.base)
+        else:
+            found = next((config.model for config in runs.values()), ModelConfig())
+        given = {"clip_skip": self.clip_skip, "tokenizer": self.tokenizer, "precision": self.precision}
+        return found.model_copy(update={key: value for key, value in given.items() if value is not None})
 
     def described(self) -> dict[str, object]:
         """What a picture says of it: names, never paths of this machine."""
-        return {
-            "base": Path(self.base_name()).name,
-            "adapters": [[path.name, strength] for path, strength in self.adapters],
-            "clip_skip": self.clip_skip,
-        }
+        return described(self.model(), self.adapters)
+
+
+def described(model: ModelConfig, adapters: Sequence[tuple[Path, float]]) -> dict[str, object]:
+    """What a picture says of the base and the adapters that it is made with: names, never paths of this machine."""
+    return {
+        "base": Path(model.base).name,
+        "adapters": [[path.name, strength] for path, strength in adapters],
+        "clip_skip": model.clip_skip,
+    }
 
 
 @contextmanager
 def opened(maker: Maker) -> Generator[Family]:
     """The base of a maker, wearing its adapters."""
+    model = maker.model()
     family = load_family(
-        maker.base_name(),
+        model.base,
         device=maker.device,
-        precision=cast(Precision, maker.precision),
-        tokenizer=maker.tokenizer,
-        clip_skip=maker.clip_skip,
+        precision=model.precision,
+        revision=model.revision,
+        variant=model.variant,
+        vae=model.vae,
+        tokenizer=model.tokenizer,
+        clip_skip=model.clip_skip,
     )
     layout = layout_of(family.modules)
     adapters = [Worn(read_adapter(path, layout).delta, strength) for path, strength in maker.adapters]
@@ -78,15 +99,22 @@ def opened(maker: Maker) -> Generator[Family]:
 def make_pictures(maker: Maker, requests: Sequence[Request], out: Path) -> Path:
     """Make every picture that is not there yet, and a grid of all; return the grid's path.
 
-    A file with the name of a picture but other settings is an error before anything is made.
+    A file with the name of a picture but other settings, or older than an adapter, is an error before anything is made.
     """
+    files = [locate(path) for path, _ in maker.adapters]
+    if absent := [str(file) for file in files if not file.is_file()]:
+        raise CheckpointError(f"There is no adapter {', '.join(absent)}; give a file, or the folder of a run.")
+    written = max((file.stat().st_mtime for file in files), default=0.0)
     paths = [out / name_of(request) for request in requests]
-    settings = [settings_of(request, maker.described()) for request in requests]
+    made_with = maker.described()
+    settings = [settings_of(request, made_with) for request in requests]
     missing = [i for i, path in enumerate(paths) if not path.exists()]
     if other := [path.name for i, path in enumerate(paths) if i not in missing and read_settings(path) != settings[i]]:
         raise DataError(f"{out}: made with other settings: {', '.join(other)}. Choose another --out.")
+    if old := [path.name for path in paths if path.exists() and path.stat().st_mtime < written]:
+        raise DataError(f"{out}: made before the adapter was last written: {', '.join(old)}. Choose another --out.")
     if missing:
-        with opened(maker) as family:
+        with enough_memory(SMALLER), opened(maker) as family:
             for request in requests:
                 check_request(family, request)
             with painter(family) as paint:

@@ -1,10 +1,14 @@
 """What comes out of a run: files that load elsewhere, proven as they are written."""
 
 import shutil
+from collections.abc import Generator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
+from torch import nn
+from transformers.utils import logging as bars
 
 from maquette.adapters.about import About
 from maquette.adapters.base import Trainable
@@ -79,8 +83,9 @@ def _write_model(job: Job, folder: Path, name: str) -> list[Path]:
     )
     try:
         for module in before:
-            module.to(dtype=dtype)
-        job.family.pipeline().save_pretrained(temporary, safe_serialization=True)
+            nn.Module.to(module, dtype=dtype)  # diffusers' own warns of layers to keep in fp32 where there are none
+        with without_bars():
+            job.family.pipeline().save_pretrained(temporary, safe_serialization=True)
         shutil.rmtree(target, ignore_errors=True)
         temporary.rename(target)
         paths = [target]
@@ -92,10 +97,22 @@ def _write_model(job: Job, folder: Path, name: str) -> list[Path]:
         return paths
     finally:
         for module, was in before.items():
-            module.to(dtype=was)
+            nn.Module.to(module, dtype=was)
         with torch.no_grad():
             for param, value in kept.items():
                 param.copy_(value)
+
+
+@contextmanager
+def without_bars() -> Generator[None]:
+    """Inside, transformers shows no progress bars of its own."""
+    shown = bars.is_progress_bar_enabled()
+    bars.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            bars.enable_progress_bar()
 
 
 def delta_of(trainable: Trainable) -> Delta:

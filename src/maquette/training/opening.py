@@ -1,15 +1,17 @@
 """What a run needs before anything is trained: its pictures, its base, and the right to go on where it stopped."""
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 
 from maquette.config.adapter import FullConfig
 from maquette.config.compare import resume_refusals
 from maquette.config.schema import RunConfig
 from maquette.data.image import decode
 from maquette.data.sample import Sample
-from maquette.errors import ConfigError
+from maquette.errors import CheckpointError, ConfigError
 from maquette.families.base import Family
 from maquette.families.load import load_family
+from maquette.families.weights import some
 from maquette.report.pictures import FOLDER, save_thumbnails
 from maquette.runs.rundir import RunDir
 
@@ -37,6 +39,30 @@ def refuse_changes(old: RunConfig, new: RunConfig) -> None:
         raise ConfigError(
             f"--resume: the run was started with other settings:\n{listed}\nResume with the settings it was started "
             "with (`maquette train --resume --out RUN` takes them from the run), or start a new run with another --out."
+        )
+
+
+def contents(samples: Sequence[Sample]) -> dict[str, str]:
+    """A digest of every picture with its caption and weight, by its name and concept: what a run learns from."""
+    facts = ((s, f"{s.digest}/{s.caption}/{s.repeats}/{s.is_class}") for s in samples)
+    return {f"{s.concept}/{s.name}": hashlib.sha256(fact.encode()).hexdigest()[:16] for s, fact in facts}
+
+
+def refuse_other_pictures(saved: Mapping[str, str], samples: Sequence[Sample]) -> None:
+    """Raise CheckpointError, naming them, where pictures or captions are not those of the checkpoint."""
+    here = contents(samples)
+    kinds = {
+        "gone": saved.keys() - here.keys(),
+        "new": here.keys() - saved.keys(),
+        "changed": {name for name in saved.keys() & here.keys() if saved[name] != here[name]},
+    }
+    told = [
+        f"{what}: {some(sorted(name.partition('/')[2] for name in names))}" for what, names in kinds.items() if names
+    ]
+    if told:
+        raise CheckpointError(
+            f"--resume: the pictures or captions are not those that the run was started with ({'; '.join(told)}). Put "
+            "them back, or start a new run with another --out."
         )
 
 

@@ -1,6 +1,6 @@
 """From a configuration to everything that the loop is given."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from maquette.data.sample import Sample
 from maquette.families.base import Family
 from maquette.families.placement import choose_dtype
 from maquette.training.ema import Ema
+from maquette.training.idle import Idle, idle_in
 from maquette.training.objective import Objective, denoising
 from maquette.training.optim import build_optimizer
 from maquette.training.runtime import Runtime
@@ -42,6 +43,7 @@ class Job:
     ema: Ema | None
     runtime: Runtime
     steps: int
+    idle: Idle
 
 
 def data_sets(
@@ -77,6 +79,7 @@ def assemble(config: RunConfig, family: Family, dataset: Dataset, held: Dataset 
         ema=None if ema is None else Ema(trainable.groups, ema.half_life_images),
         runtime=Runtime(device, compute, torch.amp.GradScaler(device.type) if compute is torch.float16 else None),
         steps=steps,
+        idle=idle_in(family, dataset, device),
     )
 
 
@@ -85,8 +88,3 @@ def checkpoint_gradients(module: nn.Module) -> None:
     for switch in ("enable_gradient_checkpointing", "gradient_checkpointing_enable"):  # diffusers, transformers
         if hasattr(module, switch):
             getattr(module, switch)()
-
-
-def describe(job: Job) -> Mapping[str, int]:
-    """How many numbers each group trains."""
-    return {group.name: sum(param.numel() for param in group.params) for group in job.trainable.groups}

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from maquette.config.schema import RunConfig
 from maquette.data.dataset import Dataset
-from maquette.generation.batch import Maker
+from maquette.generation.batch import described
 from maquette.generation.files import settings_of, write_picture
 from maquette.generation.sample import Request, is_black, painter
 from maquette.runs.events import Event, Previewed, Warned
@@ -58,8 +58,8 @@ def make_previews(job: Job, run: RunDir, step: int, requests: Sequence[Sequence[
 
     A picture's settings say the base and the run, as ``maquette generate --adapter RUN`` would.
     """
-    made_with = Maker(str(job.config.model.base), [(run.root, 1.0)], job.config.model.clip_skip).described()
-    with as_exported(job), painter(job.family) as paint:
+    made_with = described(job.config.model, [(run.root, 1.0)])
+    with as_exported(job), job.idle.present(), painter(job.family) as paint:
         for number, row in enumerate(requests):
             for request in row:
                 path = run.preview(step, number, request.seed)

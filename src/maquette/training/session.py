@@ -18,9 +18,11 @@ from maquette.config.schema import RunConfig, resolved
 from maquette.config.toml import dump
 from maquette.data.buckets import fitted
 from maquette.data.gather import gather, training_sizes
+from maquette.data.sample import Scan
 from maquette.errors import Interrupted
 from maquette.families.placement import choose_device
 from maquette.generation.class_images import complete_classes
+from maquette.generation.memory import enough_memory
 from maquette.generation.sample import Request, check_request
 from maquette.report.card import write_card
 from maquette.report.html import write_report
@@ -41,7 +43,7 @@ from maquette.training.console import counting, training_line
 from maquette.training.finish import export_result, export_step
 from maquette.training.guard import check_finite
 from maquette.training.loop import Progress, StepStats, train
-from maquette.training.opening import keep_thumbnails, load_base, refuse_changes
+from maquette.training.opening import contents, keep_thumbnails, load_base, refuse_changes, refuse_other_pictures
 from maquette.training.optim import pack_state, unpack_state
 from maquette.training.prepare import Job
 from maquette.training.previews import make_previews, requests_of
@@ -53,6 +55,11 @@ from maquette.training.validation import validation_loss
 from maquette.training.versions import versions
 
 logger = logging.getLogger(__name__)
+
+LESS_MEMORY = (
+    "Set training.batch_size = 1 (and gradient_accumulation instead), training.gradient_checkpointing = true, "
+    'model.precision = "bf16", or a lower data.resolution'
+)
 
 
 def run(config: RunConfig, *, out: Path, resume: bool = False) -> RunDir:
@@ -67,17 +74,27 @@ def run(config: RunConfig, *, out: Path, resume: bool = False) -> RunDir:
     config = resolved(config, pictures=sum(not sample.is_class for sample in scan.usable()))
     if resume:
         refuse_changes(load_config(directory.config), config)
+    with enough_memory(LESS_MEMORY):
+        session = prepared(config, scan, directory, device)
+        session.open(resume=resume)
+        session.train()
+        session.close()
+    return directory
+
+
+def prepared(config: RunConfig, scan: Scan, directory: RunDir, device: torch.device) -> "Session":
+    """Load the base, make missing class images, encode the pictures, and attach what is trained."""
     family = load_base(config)
     layout = layout_of(family.modules)
     write_text(directory.config, dump(config))
     write_text(directory.versions, json.dumps(versions(), indent=2) + "\n")
     with counting("Class images") as report:
-        folders = complete_classes(config, family, out / "class_images", report)
+        folders = complete_classes(config, family, directory.root / "class_images", report)
     sizes = training_sizes(config.data, family.default_size, family.size_multiple)
     scan = fitted(gather(config, class_folders=folders) if folders else scan, sizes, upscale=config.data.upscale)
     samples = scan.usable()
     keep_thumbnails(directory, samples, shown=config.output.thumbnails)
-    dataset, held = prepare.data_sets(config, samples, family, out / "cache", device)
+    dataset, held = prepare.data_sets(config, samples, family, directory.root / "cache", device)
     requests = requests_of(config, dataset)
     for request in (request for row in requests for request in row):
         check_request(family, request)
@@ -86,30 +103,28 @@ def run(config: RunConfig, *, out: Path, resume: bool = False) -> RunDir:
             with counting("Encoding") as report:
                 part.prepare(report)
     job = prepare.assemble(config, family, dataset, held, device)
-    session = Session(job, directory, layout, requests)
-    session.open(scan.warnings(), resume=resume)
-    session.train()
-    session.close()
-    return directory
+    job.idle.leave()
+    return Session(job, directory, layout, requests, scan)
 
 
 @dataclass(slots=True, eq=False)
 class Session:
     """A job under way, and where it is told, drawn and saved.
 
-    seconds_before: what earlier sittings of the same run took.
+    scan: what it learns from. seconds_before: what earlier sittings of the same run took.
     """
 
     job: Job
     directory: RunDir
     layout: Layout
     requests: Sequence[Sequence[Request]]
+    scan: Scan
     progress: Progress = field(default_factory=Progress)
     checkpoint: Path | None = None
     seconds_before: float = 0.0
     started: float = field(default_factory=time.monotonic)
 
-    def open(self, notes: Sequence[str], *, resume: bool) -> None:
+    def open(self, *, resume: bool) -> None:
         """Begin the log, or go on with it from the newest checkpoint."""
         if resume and resumable(self.directory.checkpoints):
             self._restore()
@@ -117,7 +132,7 @@ class Session:
             keep_until(self.directory.events, -1)  # killed before the first checkpoint: nothing of it counts
         self._tell([Started(self.progress.step, self.job.steps)])
         if self.progress.step == 0:
-            self._warn(notes)
+            self._warn(self.scan.warnings())
 
     def train(self) -> None:
         """Run the loop to its end, doing beside it whatever is due."""
@@ -218,6 +233,7 @@ class Session:
             "adapter": Piece(job.trainable.state_dict()),
             "optimizer": pack_state(job.optimizer),
             "progress": Piece({}, {"images_seen": self.progress.images_seen, "seconds": self._seconds()}),
+            "pictures": Piece({}, dict(contents(self.scan.usable()))),
         }
         if job.ema is not None:
             pieces["ema"] = job.ema.state()
@@ -231,6 +247,7 @@ class Session:
 
     def _restore(self) -> None:
         saved = newest_checkpoint(self.directory.checkpoints)
+        refuse_other_pictures(cast(dict[str, str], saved.pieces["pictures"].values), self.scan.usable())
         job, values = self.job, saved.pieces["progress"].values
         assert isinstance(values, dict)
         job.trainable.load_state_dict(saved.pieces["adapter"].tensors)
