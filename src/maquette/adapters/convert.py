@@ -84,18 +84,23 @@ DERIVED = ("v2", "base_model_version", "output_name", "network_")
 
 
 def fuse_into(
-    base: str, adapters: Sequence[tuple[Path, float]], target: Path, *, precision: Precision = "fp32", **options: str
+    base: str,
+    adapters: Sequence[tuple[Path, float]],
+    target: Path,
+    *,
+    precision: Precision = "fp32",
+    tokenizer: str | None = None,
 ) -> None:
     """Write a base with adapters, each at its strength, multiplied into its weights.
 
     target: a new folder for diffusers, or a name ending in .safetensors for a single file in the original layout.
-    precision: of the denoiser and the text encoders; the autoencoder keeps the base's. options: device and tokenizer,
-    as loading a family takes them.
+    precision: of the denoiser and the text encoders; the autoencoder keeps the base's. tokenizer: vocabulary for a
+    single-file base.
     Raises ConfigError where the target exists, and what loading, reading and writing raise.
     """
     if target.exists():
         raise ConfigError(f"--out {target}: it exists already. Give another name, or remove it first.")
-    family = load_family(base, **options)
+    family = load_family(base, tokenizer=tokenizer)
     layout = layout_of(family.modules)
     worn = []
     for path, strength in adapters:

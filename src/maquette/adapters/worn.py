@@ -8,7 +8,7 @@ from peft import PeftConfig
 from torch import Tensor, nn
 
 from maquette.adapters.delta import Delta, Dense, Loha, Lokr, LowRank, Place, Update, rank, updated
-from maquette.adapters.injected import Layer, inject, own, place
+from maquette.adapters.injected import Layer, inject, place
 from maquette.adapters.lora import peft_lora
 from maquette.adapters.lycoris import peft_loha, peft_lokr
 from maquette.adapters.targets import leaves
@@ -35,25 +35,36 @@ def worn(modules: Mapping[str, nn.Module], adapters: Sequence[Worn]) -> Generato
     The base is frozen meanwhile, as in training: torch rounds differently for weights that want a gradient.
     """
     wanted = [param for module in modules.values() for param in module.parameters() if param.requires_grad]
+    before = {name: dict(module.named_modules()) for name, module in modules.items()}
+    known = {layer: tuple(layer.scaling) for layer in adapted(modules)}
+    active = {layer: tuple(layer.active_adapters) for layer in known}
     for param in wanted:
         param.requires_grad = False
-    kept = add_to_weights(modules, adapters)
-    before = {name: dict(module.named_modules()) for name, module in modules.items()}
-    added = [
-        (name, adapter)
-        for i, one in enumerate(adapters)
-        for name, delta in by_module(one.delta).items()
-        for adapter in inject_all(modules[name], delta, one.strength, f"worn{i}")
-    ]
+    kept: list[tuple[Tensor, Tensor]] = []
     try:
+        kept += add_to_weights(modules, adapters)
+        for i, one in enumerate(adapters):
+            for name, updates in by_module(one.delta).items():
+                inject_all(modules[name], updates, one.strength, f"worn{i}")
+        for layer in adapted(modules):
+            new = [name for name in layer.scaling if name not in known.get(layer, ())]
+            layer.set_adapter([*active.get(layer, ()), *new])
+            layer.requires_grad_(requires_grad=False)
         yield
     finally:
-        for name, adapter in reversed(added):
-            take_off(modules[name], adapter, before[name])
+        for name, module in modules.items():
+            take_off(module, before[name], known)
+        for layer, names in active.items():
+            layer.set_adapter(list(names))
         for weight, value in kept:
             weight.data.copy_(value)
         for param in wanted:
             param.requires_grad = True
+
+
+def adapted(modules: Mapping[str, nn.Module]) -> list[Layer]:
+    """Every layer that has an adapter now, also where one adapted layer wraps another."""
+    return [layer for module in modules.values() for layer in module.modules() if isinstance(layer, Layer)]
 
 
 def by_module(delta: Delta) -> dict[str, dict[str, Update]]:
@@ -88,8 +99,8 @@ def add_to_weights(modules: Mapping[str, nn.Module], adapters: Sequence[Worn]) -
     return list(kept.values())
 
 
-def inject_all(module: nn.Module, updates: Mapping[str, Update], strength: float, name: str) -> list[str]:
-    """Inject what peft has layers for, each kind under a name of its own; give the names."""
+def inject_all(module: nn.Module, updates: Mapping[str, Update], strength: float, name: str) -> None:
+    """Inject what peft has layers for, each kind under a name of its own."""
     kinds: dict[str, dict[str, Update]] = {}
     for path, update in updates.items():
         if is_injectable(update):
@@ -99,8 +110,6 @@ def inject_all(module: nn.Module, updates: Mapping[str, Update], strength: float
         for path, layer in inject(module, peft_config(group), dict.fromkeys(group, 1.0), adapter).items():
             place(layer, adapter, group[path])
             layer.scaling[adapter] *= strength
-            wear_also(layer, adapter)
-    return list(kinds)
 
 
 def peft_config(updates: Mapping[str, Update]) -> PeftConfig:
@@ -116,22 +125,14 @@ def peft_config(updates: Mapping[str, Update]) -> PeftConfig:
             return peft_lora(ranks, dora=first.magnitude is not None)
 
 
-def wear_also(layer: Layer, adapter: str) -> None:
-    """Switch an adapter on behind those that the layer wears already, and freeze it."""
-    layer.set_adapter([*(name for name in layer.active_adapters if name != adapter), adapter])
-    for _, param in own(layer, adapter):
-        param.requires_grad = False
-
-
-def take_off(module: nn.Module, adapter: str, before: Mapping[str, nn.Module]) -> None:
-    """Remove one adapter: layers that it wrapped come back, layers that were adapted before lose it alone."""
-    wrapped = [(path, layer) for path, layer in module.named_modules() if isinstance(layer, Layer)]
-    for path, layer in wrapped:
-        if adapter in layer.scaling:
-            if before.get(path) is layer:
-                layer.delete_adapter(adapter)
-            elif path in before:
+def take_off(module: nn.Module, before: Mapping[str, nn.Module], known: Mapping[Layer, Sequence[str]]) -> None:
+    """Bring back the layers that were wrapped, and remove new adapters from those that had some already."""
+    for path, layer in list(module.named_modules()):
+        if isinstance(layer, Layer):
+            if path in before and before[path] is not layer:
                 module.set_submodule(path, before[path])
+            for name in set(layer.scaling) - set(known.get(layer, layer.scaling)):
+                layer.delete_adapter(name)
 
 
 def fuse(modules: Mapping[str, nn.Module], adapters: Sequence[Worn]) -> None:

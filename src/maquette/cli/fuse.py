@@ -33,9 +33,8 @@ def fuse(
     missing = [str(path) for path in adapter if not path.exists()]
     if missing:
         raise ConfigError(f"--adapter: there is no such file or folder: {', '.join(missing)}.")
-    options = {} if tokenizer is None else {"tokenizer": tokenizer}
 
     from maquette.adapters.convert import fuse_into  # here, since it imports torch
 
-    fuse_into(base, list(zip(adapter, strengths, strict=True)), out, precision=precision, **options)
+    fuse_into(base, list(zip(adapter, strengths, strict=True)), out, precision=precision, tokenizer=tokenizer)
     typer.echo(f"{out}: {base} with {', '.join(path.name for path in adapter)}.")
