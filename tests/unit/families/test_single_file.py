@@ -101,6 +101,13 @@ def test_shipped_denoisers_are_the_published_ones(name, parameters):
     assert {key: value.shape for key, value in converted.items()} == {k: v.shape for k, v in unet.state_dict().items()}
 
 
+def test_the_shipped_autoencoder_has_the_names_that_diffusers_looks_for():
+    vae = parts.blank_vae(shipped("sd1")["vae"], "sd1")
+    assert sum(p.numel() for p in vae.parameters()) == 83_653_863
+    converted = convert_ldm_vae_checkpoint(ldm.stored(ldm.vae_places(vae, published.VAE), vae.state_dict()), vae.config)
+    assert {key: value.shape for key, value in converted.items()} == {k: v.shape for k, v in vae.state_dict().items()}
+
+
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_shipped_configs_say_what_each_model_predicts_and_at_which_size(name):
     config = shipped(name)
