@@ -38,7 +38,7 @@ class Part:
 
 AUTOENCODER = Part(steps=2600, batch_size=8, lr=2e-3, seed=1)
 AUTOENCODER_FINE = Part(steps=3400, batch_size=4, lr=7e-4, seed=4)
-DENOISER = Part(steps=9000, batch_size=16, lr=7e-4, seed=2)
+DENOISER = Part(steps=7600, batch_size=16, lr=7e-4, seed=2)
 DECODER = Part(steps=6000, batch_size=8, lr=1e-3, seed=3)
 SIZES = {
     "autoencoder": AUTOENCODER,
