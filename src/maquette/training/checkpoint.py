@@ -136,7 +136,8 @@ def newest_checkpoint(folder: Path) -> Checkpoint:
 
 def resumable(folder: Path) -> list[Path]:
     """Every checkpoint that was not thinned by `prune`, oldest first; damaged ones are among them."""
-    return [path for path in all_checkpoints(folder) if not _is_thinned(path)]
+    manifests = {path: _manifest_or_none(path) for path in all_checkpoints(folder)}
+    return [path for path, manifest in manifests.items() if manifest is None or manifest.complete]
 
 
 def all_checkpoints(folder: Path) -> list[Path]:
@@ -146,16 +147,18 @@ def all_checkpoints(folder: Path) -> list[Path]:
 
 def is_intact(path: Path) -> bool:
     """Whether every file of a checkpoint is there as it was written."""
-    try:
-        return not _problems(path, _read_manifest(path))
-    except CheckpointError:
-        return False
+    manifest = _manifest_or_none(path)
+    return manifest is not None and not _problems(path, manifest)
 
 
 def prune(folder: Path, keep: int, always: Collection[str]) -> None:
-    """Thin all but the last ``keep`` checkpoints to the pieces named in ``always``; only our own files are deleted."""
-    for path in resumable(folder)[:-keep]:
-        manifest = _read_manifest(path)
+    """Thin all but the last ``keep`` checkpoints to the pieces named in ``always``; only our own files are deleted.
+
+    What cannot be read is neither counted nor touched: a person may still want something of it.
+    """
+    readable = {path: manifest for path in all_checkpoints(folder) if (manifest := _manifest_or_none(path))}
+    for path in [path for path, manifest in readable.items() if manifest.complete][:-keep]:
+        manifest = readable[path]
         kept = {name: digest for name, digest in manifest.files.items() if Path(name).stem in always}
         # The manifest goes first: killed in between, the checkpoint is thinned with a file too many, never damaged.
         _write_manifest(path, _Manifest(manifest.step, complete=False, files=kept, environment=manifest.environment))
@@ -244,11 +247,11 @@ def _seal(body: Mapping[str, object]) -> str:
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
 
-def _is_thinned(path: Path) -> bool:
+def _manifest_or_none(path: Path) -> _Manifest | None:
     try:
-        return not _read_manifest(path).complete
+        return _read_manifest(path)
     except CheckpointError:
-        return False
+        return None
 
 
 def _sweep(folder: Path) -> None:

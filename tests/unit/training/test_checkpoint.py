@@ -177,6 +177,16 @@ def test_pruning_deletes_no_file_of_another(tmp_path):
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
+def test_pruning_passes_by_what_it_cannot_read(tmp_path):
+    for step in (10, 20, 30):
+        write_checkpoint(tmp_path, step, pieces(step))
+    (tmp_path / "step-00000010" / "manifest.json").write_text("{")
+    (tmp_path / "step-00000030" / "manifest.json").unlink()
+    before = files(tmp_path)
+    prune(tmp_path, keep=1, always=())
+    assert files(tmp_path) == before
+
+
 def test_pruning_that_is_killed_midway_leaves_no_damage(tmp_path, monkeypatch):
     for step in (10, 20):
         write_checkpoint(tmp_path, step, pieces(step))
