@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from diffusers import UNet2DConditionModel
+from safetensors.torch import save_file
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
@@ -117,3 +119,10 @@ def updates(trainable: Trainable) -> Delta:
     """What all parts of a trainable do to the layers."""
     parts = trainable.parts if isinstance(trainable, Combined) else [trainable]
     return {place: update for part in parts for place, update in part.updates().items()}
+
+
+def written(folder: Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str] | None = None) -> Path:
+    """A safetensors file with just these tensors."""
+    path = folder / "adapter.safetensors"
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path, metadata=metadata)
+    return path

@@ -3,8 +3,9 @@ import json
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from tests.unit.adapters import small
+from tests.unit.adapters.small import written
 
 from maquette.adapters.about import About
 from maquette.adapters.delta import Lokr, LowRank, Place, product
@@ -29,12 +30,6 @@ def layout_xl():
 
 def draw(*shape):
     return torch.randn(shape, generator=torch.Generator().manual_seed(sum(shape)))
-
-
-def written(folder, tensors, metadata=None):
-    path = folder / "adapter.safetensors"
-    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path, metadata=metadata)
-    return path
 
 
 def attention(leaf="attn2.to_k"):
