@@ -1,7 +1,6 @@
 """Writing and reading safetensors: atomically, and never unpickling anything."""
 
 import json
-import os
 import struct
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from maquette.errors import CheckpointError
+from maquette.runs.files import replacing
 
 PICKLES = {".bin", ".pt", ".pth", ".ckpt", ".pkl"}
 """Suffixes of files that only unpickling could read."""
@@ -19,16 +19,8 @@ PICKLES = {".bin", ".pt", ".pth", ".ckpt", ".pkl"}
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
     """Write a safetensors file under a temporary name, flush it to the disk, and rename it."""
     data = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, dict(metadata))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.partial")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -6,9 +6,7 @@ is ever out of date, therefore: whatever changes, the key changes with it, and n
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +16,7 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from maquette.errors import DataError
+from maquette.runs.files import replacing
 
 SCHEMA = 1
 """Raised whenever entries mean something else, so that older ones are not found any more."""
@@ -106,17 +105,10 @@ class Cache:
             return
         check = torch.tensor(list(bytes.fromhex(_digest(entry, key))), dtype=torch.uint8)
         data = save({**entry, CHECK: check}, metadata={"schema": str(SCHEMA)})
-        temporary = path.with_suffix(f".{os.getpid()}.tmp")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with temporary.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
+            with replacing(path) as temporary:
+                temporary.write_bytes(data)
         except OSError as error:
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)
             cure = "Make room, allow it, or name another folder as data.cache.dir."
             raise DataError(f"{path.parent}: cannot be written ({error.strerror}). {cure}") from error
 

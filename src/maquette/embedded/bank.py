@@ -1,6 +1,5 @@
 """Rendered pictures of the world on disk, so that pretraining reads instead of drawing."""
 
-import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -14,6 +13,7 @@ from maquette.embedded.keys import rng_for
 from maquette.embedded.render import render
 from maquette.embedded.scene import Scene, Split, face_at, scene_at, subject_at, with_scene
 from maquette.errors import DataError
+from maquette.runs.files import replacing
 
 SHARD = 2000
 SIZE = 64
@@ -76,10 +76,6 @@ def _draw_shard(folder: Path, split: Split, content: Content, index: int) -> int
     scenes = (bank_scene(key, split, content) for key in keys)
     pictures = np.stack([np.asarray(render(scene, SIZE)) for scene in scenes]).transpose(0, 3, 1, 2)
     target = _shard(folder, split, content, index)
-    temporary = target.with_suffix(".partial")
-    with temporary.open("wb") as file:
+    with replacing(target) as temporary, temporary.open("wb") as file:
         np.save(file, np.ascontiguousarray(pictures))
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(target)
     return len(pictures)

@@ -1,11 +1,9 @@
 """Folders of pictures with captions beside them, drawn from the embedded world: data to train on and to test with."""
 
-import os
 import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 from PIL import Image
 
@@ -15,6 +13,7 @@ from maquette.embedded.render import render
 from maquette.embedded.scene import Face, Subject, held_out_face, held_out_subject, scene_at, subject_at, with_scene
 from maquette.embedded.vocabulary import HELD_OUT_STYLES, KINDS, PLACES
 from maquette.errors import ConfigError
+from maquette.runs.files import sync
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,16 +123,9 @@ def _test_subject(kind: str, key: int) -> Subject:
 
 
 def _write_pair(folder: Path, number: int, picture: Captioned) -> str:
-    name = f"{number:03d}.png"
-    with (folder / name).open("wb") as file:
-        picture.image.save(file, format="PNG")
-        _flush(file)
-    with (folder / f"{number:03d}.txt").open("w", encoding="utf-8") as file:
-        file.write(picture.caption + "\n")
-        _flush(file)
-    return name
-
-
-def _flush(file: IO[bytes] | IO[str]) -> None:
-    file.flush()
-    os.fsync(file.fileno())
+    image, text = folder / f"{number:03d}.png", folder / f"{number:03d}.txt"
+    picture.image.save(image, format="PNG")
+    text.write_text(picture.caption + "\n", encoding="utf-8")
+    sync(image)
+    sync(text)
+    return image.name

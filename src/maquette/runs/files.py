@@ -13,7 +13,7 @@ def replacing(path: Path) -> Generator[Path]:
     The contents are on the disk before the name is. When the block raises, ``path`` stays as it was.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.partial")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")  # processes may write the same file
     try:
         yield temporary
         sync(temporary)
