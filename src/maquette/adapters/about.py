@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from maquette.adapters.delta import Delta, Loha, Lokr, LowRank, rank
 from maquette.adapters.keys import Dialect, Layout
+from maquette.report.privacy import without_paths
 
 ARCHITECTURES = {
     "sd_v1": "stable-diffusion-v1",
@@ -87,11 +87,6 @@ def network_of(delta: Delta) -> dict[str, str]:
         "network_args": json.dumps(arguments),
         **{key: f"{counts.most_common(1)[0][0]:g}" for key, counts in common.items() if counts},
     }
-
-
-def without_paths(text: str) -> str:
-    """The text with every absolute path cut to its last part, so that no file tells of somebody's folders."""
-    return re.sub(r"(?<![\w:/.])(?:~|[A-Za-z]:)?[\\/]+(?:[^\\/\s\"',]+[\\/])*(?=[^\\/\s])", "", text)
 
 
 def hashes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> dict[str, str]:

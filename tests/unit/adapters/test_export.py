@@ -6,12 +6,13 @@ import torch
 from safetensors.torch import load_file, save_file
 from tests.unit.adapters import small
 
-from maquette.adapters.about import About, metadata_of, without_paths
+from maquette.adapters.about import About, metadata_of
 from maquette.adapters.delta import Dense, LowRank, Place, Update
 from maquette.adapters.export import export_adapter, kohya_tensors, prove
 from maquette.adapters.files import read_metadata
 from maquette.adapters.keys import layout_of
 from maquette.errors import CheckpointError, ModelError
+from maquette.report.privacy import without_paths
 
 PLACE = Place("denoiser", "mid_block.attentions.0.transformer_blocks.0.attn2.to_k")
 KOHYA = "lora_unet_mid_block_attentions_0_transformer_blocks_0_attn2_to_k"
