@@ -40,7 +40,7 @@ class Recipe:
 RECIPES: Final[Mapping[JudgeName, Recipe]] = {
     "judge": Recipe(
         split="judge",
-        channels=(24, 48, 96, 128),
+        channels=(24, 48, 96, 120),
         text_width=96,
         reader=Part(steps=2400, batch_size=48, lr=2e-3, seed=11),
         instance=Part(steps=400, batch_size=60, lr=1e-3, seed=12),

@@ -56,34 +56,56 @@ class Residual(nn.Module):
         return x + self.conv(functional.relu(self.norm(x)))
 
 
-class PictureTower(nn.Module):
-    """64x64 pixels in [-1, 1] to a vector: mean and spread over positions of every channel at four scales.
+class Glance(nn.Module):
+    """Means over positions, weighed by where each of a few learned glances looks: what is there, not what is around."""
 
-    The spreads tell textures apart, and so styles; the coarse means tell things apart. About 50 MFLOP a picture.
+    GLANCES: Final = 4
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = ChannelNorm(channels)
+        self.where = nn.Conv2d(channels, self.GLANCES, 1)
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b p"]:
+        """p is GLANCES times c."""
+        x = functional.relu(self.norm(x))
+        weight = self.where(x).flatten(2).softmax(2)
+        return torch.einsum("bgp,bcp->bgc", weight, x.flatten(2)).flatten(1)
+
+
+class PictureTower(nn.Module):
+    """64x64 pixels in [-1, 1] to a vector: mean and spread of every channel at four scales, and a few glances.
+
+    The spreads tell textures apart, and so styles; the glances, at 8x8, find the object. About 50 MFLOP a picture.
     """
 
     BLOCKS: Final = (0, 1, 2, 1)
+    GLANCE_SCALE: Final = 2
 
     def __init__(self, channels: tuple[int, int, int, int]) -> None:
         super().__init__()
         before = (3, *channels[:-1])
-        strides = [nn.Conv2d(3, channels[0], 4, stride=2, padding=1)]
-        strides += [nn.Conv2d(a, b, 2, stride=2) for a, b in zip(before[1:], channels[1:], strict=True)]
+        strides: list[nn.Module] = [nn.Conv2d(3, channels[0], 4, stride=2, padding=1)]
+        for a, b in zip(before[1:], channels[1:], strict=True):
+            strides.append(nn.Sequential(ChannelNorm(a), nn.ReLU(), nn.Conv2d(a, b, 2, stride=2)))
         self.scales = nn.ModuleList(
             nn.Sequential(stride, *(Residual(c) for _ in range(blocks)))
             for stride, c, blocks in zip(strides, channels, self.BLOCKS, strict=True)
         )
-        self.pooled = 2 * sum(channels)
+        self.glance = Glance(channels[self.GLANCE_SCALE])
+        self.pooled = 2 * sum(channels) + Glance.GLANCES * channels[self.GLANCE_SCALE]
         self.norm = nn.LayerNorm(self.pooled)
 
     def forward(self, pixels: Float[Tensor, "b 3 64 64"]) -> Float[Tensor, "b p"]:
         """p is ``pooled``."""
         x, pools = pixels, []
-        for scale in self.scales:
+        for number, scale in enumerate(self.scales):
             x = scale(x)
             mean = x.mean((2, 3))
             variance = (x - mean[:, :, None, None]).square().mean((2, 3))
             pools += [mean, (variance + 1e-4).sqrt()]
+            if number == self.GLANCE_SCALE:
+                pools.append(self.glance(x))
         return self.norm(torch.cat(pools, 1))
 
 
