@@ -32,9 +32,9 @@ $(READY): pyproject.toml constraints-dev.txt
 demo: $(READY)
 	rm -rf demo
 	$(BIN)/maquette world subject --index 3 --count 5 --token sks --out demo/photos
-	$(BIN)/maquette train demo/photos --preset maquette64-subject --out demo/run
+	$(BIN)/maquette train demo/photos --preset maquette64-subject-lora --out demo/run
 	$(BIN)/maquette generate "a photo of sks mug on the beach" "a photo of sks mug in the city" \
-	    "a photo of sks mug in the desert" "a watercolor of sks mug in a room" -n 4 --adapter demo/run --out demo/pictures
+	    "a photo of sks mug in the desert" "a photo of sks mug on the grass" -n 4 --adapter demo/run --out demo/pictures
 	@echo "The report: demo/run/report.html"
 	@echo "The grid:   demo/pictures/grid.png"
 

@@ -10,6 +10,8 @@ FROZEN = {
     "": ["--version"],
     "check": ["FOLDER", "--prompt", "--trigger", "--resolution", "--json"],
     "config": ["SOURCE", "--prompt", "--base", "--out", "--preset", "--device", "--set"],
+    "convert": ["FILE", "--to", "--out", "--base", "--precision"],
+    "fuse": ["--adapter", "--base", "--out", "--scale", "--precision", "--tokenizer"],
     "generate": [
         "PROMPTS",
         "--prompts",

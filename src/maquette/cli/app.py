@@ -1,5 +1,6 @@
 """The `maquette` command: its subcommands, and what becomes of errors."""
 
+import errno
 import logging
 import os
 import sys
@@ -13,6 +14,8 @@ import typer
 from maquette import __version__
 from maquette.cli.check import check
 from maquette.cli.config import config
+from maquette.cli.convert import convert
+from maquette.cli.fuse import fuse
 from maquette.cli.generate import generate
 from maquette.cli.init import init
 from maquette.cli.presets import presets
@@ -20,6 +23,9 @@ from maquette.cli.report import report
 from maquette.cli.train import train
 from maquette.cli.world import world_app
 from maquette.errors import Interrupted, MaquetteError
+
+DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
+"""Disks that are full or closed: nothing that maquette could have done better."""
 
 app = typer.Typer(
     name="maquette",
@@ -32,6 +38,8 @@ app.command()(train)
 app.command()(generate)
 app.command()(check)
 app.command()(report)
+app.command()(convert)
+app.command()(fuse)
 app.command()(config)
 app.command()(presets)
 app.command()(init)
@@ -74,8 +82,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of a pipe has seen enough
         sys.stdout = None
         return 0
+    except OSError as error:
+        return _say(_disk_of(error), 2) if error.errno in DISK else _fault(error)
     except Exception as error:  # noqa: BLE001 - the outermost edge: whatever it is, the user gets a sentence
-        return _say(f"{type(error).__name__}: {error}\nThis is a fault of maquette. {_log_of(error)}", 1)
+        return _fault(error)
     if code == 130:  # what typer makes of Ctrl-C
         return _stopped("interrupted.")
     return code if isinstance(code, int) else 0
@@ -98,6 +108,19 @@ def _say(message: str, code: int) -> int:
     typer.secho("error: ", fg="red", err=True, nl=False)
     typer.echo(message, err=True)
     return code
+
+
+def _disk_of(error: OSError) -> str:
+    """What a full or closed disk means for the person who has it."""
+    place = f"{error.filename}: " if error.filename else ""
+    return (
+        f"{place}cannot be written or read ({error.strerror}). Make room there, allow it, or name another place. "
+        "A run that had begun goes on with --resume."
+    )
+
+
+def _fault(error: Exception) -> int:
+    return _say(f"{type(error).__name__}: {error}\nThis is a fault of maquette. {_log_of(error)}", 1)
 
 
 def _log_of(error: Exception) -> str:

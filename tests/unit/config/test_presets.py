@@ -55,7 +55,8 @@ def test_every_preset_loads_and_is_explained(name: str):
     assert preset_summary(name).endswith(".")
     assert len(preset_summary(name)) <= 100
     assert lines[1].startswith("# Source: ")
-    assert config.model.base.count("/") == 1  # a hub id, which `--base` replaces by a local folder
+    # a hub id, which `--base` replaces by a local folder, or the base in the package
+    assert config.model.base.count("/") == 1 or config.model.base == "maquette-64"
 
 
 @pytest.mark.parametrize("name", preset_names())
@@ -64,7 +65,7 @@ def test_every_preset_is_named_for_its_family_goal_and_method(name: str):
     config = load_config(preset=name)
     assert goal in {"subject", "style", "face"}
     assert config.adapter.kind == method
-    assert config.data.resolution in {"sd1": (512,), "sd2": (512, 768), "sdxl": (1024,)}[family]
+    assert config.data.resolution in {"sd1": (512,), "sd2": (512, 768), "sdxl": (1024,), "maquette64": (None,)}[family]
 
 
 @pytest.mark.parametrize("name", DOCUMENTED)
@@ -79,7 +80,7 @@ def test_a_preset_has_the_numbers_of_its_document(name: str):
 
 def test_families_goals_and_methods_are_all_there():
     parts = [set(column) for column in zip(*(name.split("-")[:3] for name in preset_names()), strict=True)]
-    assert parts == [{"sd1", "sd2", "sdxl"}, {"subject", "style", "face"}, {"lora", "dora", "full"}]
+    assert parts == [{"sd1", "sd2", "sdxl", "maquette64"}, {"subject", "style", "face"}, {"lora", "dora", "full"}]
 
 
 @pytest.mark.parametrize("name", preset_names())
