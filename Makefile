@@ -38,8 +38,9 @@ demo: $(READY)
 	@echo "The report: demo/run/report.html"
 	@echo "The grid:   demo/pictures/grid.png"
 
+# Two processes of one thread each: tests are small, and threads would only wait for each other.
 test: $(READY)
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(READY)
 	$(BIN)/ruff check src tests benchmarks

@@ -61,9 +61,8 @@ def test_both_judges_differ_in_size_and_in_every_answer(images: torch.Tensor):
 
 def test_attributes_of_unseen_scenes_are_read_right(judge: Judge, images: torch.Tensor):
     shares = reading(judge, SCENES, images)
-    # Measured on 1000 scenes: see benchmarks/judge.py; of 150, three standard errors less.
-    # Floors under what the shipped weights reach, so that a change that spoils them is seen; the bars that they are held
-    # to, and miss in kind and colour, are those of benchmarks/judge.py.
+    # Floors under what the shipped weights reach, so that a change that spoils them is seen. The bars that they are
+    # held to, and miss in kind and colour, are in benchmarks/judge.py.
     least = {"kind": 0.88, "place": 0.95, "style": 0.95, "colour": 0.78, "pattern": 0.45}
     assert {name: share for name, share in shares.items() if share < least[name]} == {}
 
