@@ -1,13 +1,17 @@
 """The pictures of prior preservation: what there is, what is missing, and making it with the base itself."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
 
 from maquette.config.schema import RunConfig
+from maquette.data.buckets import nearest_size
+from maquette.data.sample import Size
+from maquette.data.view import needs_enlarging
 from maquette.errors import DataError
 from maquette.families.base import Family
-from maquette.generation.files import settings_of, write_picture
+from maquette.families.weights import some
+from maquette.generation.files import read_settings, settings_of, write_picture
 from maquette.generation.sample import Request, painter
 
 DEFAULT_COUNT = 100
@@ -17,16 +21,21 @@ Report = Callable[[int, int, str], None]
 """Told (done, total, name) after each picture."""
 
 
-def complete_classes(config: RunConfig, family: Family, folder: Path, report: Report) -> list[Path | None]:
+def complete_classes(
+    config: RunConfig, family: Family, folder: Path, sizes: Sequence[Size], report: Report
+) -> list[Path | None]:
     """For each concept, the folder with its class images, as many as the run wants; missing ones are made.
 
     They are made before any adapter is attached, by the code of ``maquette generate``, and each seed is a function of
     the run's seed and the picture's number, so an interrupted start goes on where it stopped. Pictures go to the folder
     that the configuration names, or to one in ``folder``; those that are there already count and stay.
+    sizes: what pictures are trained at; class images are made at the base's own size, unless that is smaller.
     """
     section = config.class_images
     if section is None:
         return []
+    nearest = nearest_size(family.default_size, sizes)
+    size = nearest if needs_enlarging(family.default_size, nearest) else None
     named = [(c.class_folder, c.class_prompt) for c in config.concepts] or [(section.folder, section.prompt)]
     folders: list[Path | None] = []
     for number, (own, prompt) in enumerate(named):
@@ -42,6 +51,7 @@ def complete_classes(config: RunConfig, family: Family, folder: Path, report: Re
                 seed=Random(f"{config.training.seed}/class image/{number}/{i}").randrange(2**32),
                 steps=section.steps,
                 guidance=section.guidance,
+                size=size,
             )
             for i in range(wanted - _given(target))
         ]
@@ -55,6 +65,12 @@ def _complete(
 ) -> None:
     paths = [target / f"class-{i:04d}.png" for i in range(len(requests))]
     missing = [i for i, path in enumerate(paths) if not path.exists()]
+    there = [i for i in range(len(paths)) if i not in missing]
+    if other := [paths[i].name for i in there if read_settings(paths[i])["prompt"] != requests[i].prompt]:
+        raise DataError(
+            f"{target}: holds class images that were made for another prompt than class_images.prompt: "
+            f"{some(other)}. Name another class_images.folder, or move them away."
+        )
     with painter(family) as paint:
         for done, i in enumerate(missing, 1):
             write_picture(paths[i], paint(requests[i]), settings_of(requests[i], made_with))

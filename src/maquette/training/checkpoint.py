@@ -88,9 +88,10 @@ def write_checkpoint(folder: Path, step: int, pieces: Mapping[str, Piece]) -> Pa
             target.rename(replaced)
         partial.rename(target)
         sync(folder)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise CheckpointError(
-            f"{target}: the checkpoint cannot be written ({error.strerror or error}). Make room for it, or allow "
+            f"{target}: the checkpoint cannot be written ({reason}). Make room for it, or allow "
             f"writing there, and resume; the checkpoints written before are untouched."
         ) from error
     finally:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 from transformers.utils import logging as bars
 
@@ -19,6 +20,7 @@ from maquette.adapters.files import write_tensors
 from maquette.adapters.injected import Injected
 from maquette.adapters.keys import Layout
 from maquette.config.adapter import FullConfig
+from maquette.errors import CheckpointError
 from maquette.families import single_file
 from maquette.families.sd import StableDiffusion
 from maquette.families.sdxl import StableDiffusionXL
@@ -85,7 +87,7 @@ def _write_model(job: Job, folder: Path, name: str) -> list[Path]:
         for module in before:
             nn.Module.to(module, dtype=dtype)  # diffusers' own warns of layers to keep in fp32 where there are none
         with without_bars():
-            job.family.pipeline().save_pretrained(temporary, safe_serialization=True)
+            _save_pipeline(job, temporary)
         shutil.rmtree(target, ignore_errors=True)
         temporary.rename(target)
         paths = [target]
@@ -101,6 +103,15 @@ def _write_model(job: Job, folder: Path, name: str) -> list[Path]:
         with torch.no_grad():
             for param, value in kept.items():
                 param.copy_(value)
+
+
+def _save_pipeline(job: Job, folder: Path) -> None:
+    try:
+        job.family.pipeline().save_pretrained(folder, safe_serialization=True)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(
+            f"{folder.parent}: the model cannot be written ({error}). Make room there, and finish with --resume."
+        ) from error
 
 
 @contextmanager

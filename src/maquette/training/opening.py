@@ -3,6 +3,11 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 
+import torch
+from torch import nn
+
+from maquette.adapters.attach import layer_ranks, text_encoders
+from maquette.adapters.base import ParamGroup
 from maquette.config.adapter import FullConfig
 from maquette.config.compare import resume_refusals
 from maquette.config.schema import RunConfig
@@ -12,8 +17,13 @@ from maquette.errors import CheckpointError, ConfigError
 from maquette.families.base import Family
 from maquette.families.load import load_family
 from maquette.families.weights import some
+from maquette.generation.sample import Request, check_request
 from maquette.report.pictures import FOLDER, save_thumbnails
 from maquette.runs.rundir import RunDir
+from maquette.training.objective import denoising
+from maquette.training.optim import build_optimizer
+from maquette.training.trackers import check_trackers
+from maquette.training.weighting import weighting_of
 
 
 def load_base(config: RunConfig) -> Family:
@@ -29,6 +39,24 @@ def load_base(config: RunConfig) -> Family:
         tokenizer=model.tokenizer,
         clip_skip=model.clip_skip,
     )
+
+
+def check_packages(config: RunConfig, device: torch.device) -> None:
+    """Raise MissingDependencyError, or ConfigError, for an optimizer or a tracker that does not work here."""
+    check_trackers(config.logging)
+    anything = nn.Parameter(torch.zeros(1, device=device))
+    build_optimizer(config.optimizer, [ParamGroup("", [anything], config.denoiser_lr)])
+
+
+def check_fit(config: RunConfig, family: Family, requests: Sequence[Sequence[Request]]) -> None:
+    """Raise ConfigError or ModelError for settings that this base cannot follow."""
+    if not isinstance(config.adapter, FullConfig):
+        layer_ranks(config.adapter, family.modules["denoiser"])
+    text_encoders(family, needed=config.text_encoder.train != "none")
+    denoising(family, weighting_of(config.loss.weighting))
+    for row in requests:
+        for request in row:
+            check_request(family, request)
 
 
 def refuse_changes(old: RunConfig, new: RunConfig) -> None:

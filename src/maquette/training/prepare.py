@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import nn
 from torch.optim import Optimizer
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from maquette.adapters.attach import attach
 from maquette.adapters.base import Trainable
@@ -14,6 +15,7 @@ from maquette.config.schema import RunConfig
 from maquette.data.dataset import Dataset, build
 from maquette.data.gather import held_out
 from maquette.data.sample import Sample
+from maquette.errors import ModelError
 from maquette.families.base import Family
 from maquette.families.placement import choose_dtype
 from maquette.training.ema import Ema
@@ -84,7 +86,15 @@ def assemble(config: RunConfig, family: Family, dataset: Dataset, held: Dataset 
 
 
 def checkpoint_gradients(module: nn.Module) -> None:
-    """Let a module compute its activations twice instead of keeping them."""
-    for switch in ("enable_gradient_checkpointing", "gradient_checkpointing_enable"):  # diffusers, transformers
-        if hasattr(module, switch):
-            getattr(module, switch)()
+    """Let a module compute its activations twice instead of keeping them. Raises ModelError where it cannot."""
+    # The names that diffusers, transformers, and transformers before 5.23 have for it.
+    names = ("enable_gradient_checkpointing", "activation_checkpointing_enable", "gradient_checkpointing_enable")
+    switch = next((getattr(module, name) for name in names if hasattr(module, name)), None)
+    if switch is None:
+        raise ModelError(
+            f"training.gradient_checkpointing: {type(module).__name__} has no way to do it. Set it to false."
+        )
+    switch()
+    for layer in module.modules():
+        if isinstance(layer, GradientCheckpointingLayer):
+            layer.training = True  # they do it in training only; the parts inside them, dropout among them, stay as is

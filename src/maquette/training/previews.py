@@ -4,7 +4,7 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 
 from maquette.config.schema import RunConfig
-from maquette.data.dataset import Dataset
+from maquette.data.sample import Sample
 from maquette.generation.batch import described
 from maquette.generation.files import settings_of, write_picture
 from maquette.generation.sample import Request, is_black, painter
@@ -14,7 +14,7 @@ from maquette.training.ema import ready_to_use
 from maquette.training.prepare import Job
 
 
-def requests_of(config: RunConfig, dataset: Dataset) -> list[list[Request]]:
+def requests_of(config: RunConfig, samples: Sequence[Sample]) -> list[list[Request]]:
     """For each prompt of the previews, its requests with consecutive seeds."""
     preview = config.preview
     return [
@@ -29,14 +29,14 @@ def requests_of(config: RunConfig, dataset: Dataset) -> list[list[Request]]:
             )
             for i in range(preview.num)
         ]
-        for prompt in preview.prompts or default_prompts(dataset)
+        for prompt in preview.prompts or default_prompts(samples)
     ]
 
 
-def default_prompts(dataset: Dataset) -> Sequence[str]:
+def default_prompts(samples: Sequence[Sample]) -> Sequence[str]:
     """The first caption of each concept."""
     first: dict[int, str] = {}
-    for sample in dataset.samples:
+    for sample in samples:
         if not sample.is_class:
             first.setdefault(sample.concept, sample.caption)
     return list(first.values())

@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
 
 import psutil
 import torch
@@ -23,15 +22,25 @@ from maquette.errors import Interrupted
 from maquette.families.placement import choose_device
 from maquette.generation.class_images import complete_classes
 from maquette.generation.memory import enough_memory
-from maquette.generation.sample import Request, check_request
+from maquette.generation.sample import Request
 from maquette.report.card import write_card
 from maquette.report.html import write_report
-from maquette.runs.events import Event, Finished, Saved, Scored, Started, Step, Warned, append_events, keep_until
+from maquette.runs.events import (
+    Event,
+    Finished,
+    Saved,
+    Scored,
+    Started,
+    Step,
+    Warned,
+    append_events,
+    keep_until,
+    read_events,
+)
 from maquette.runs.files import write_text
 from maquette.runs.rundir import RunDir, create_run, open_run
 from maquette.training import prepare
 from maquette.training.checkpoint import (
-    Piece,
     checkpoint_path,
     environment_changes,
     newest_checkpoint,
@@ -43,13 +52,19 @@ from maquette.training.console import counting, training_line
 from maquette.training.finish import export_result, export_step
 from maquette.training.guard import check_finite
 from maquette.training.loop import Progress, StepStats, train
-from maquette.training.opening import contents, keep_thumbnails, load_base, refuse_changes, refuse_other_pictures
-from maquette.training.optim import pack_state, unpack_state
+from maquette.training.opening import (
+    check_fit,
+    check_packages,
+    keep_thumbnails,
+    load_base,
+    refuse_changes,
+)
 from maquette.training.prepare import Job
 from maquette.training.previews import make_previews, requests_of
 from maquette.training.schedule import rate_at
 from maquette.training.seeds import rng_at
 from maquette.training.signals import asked, stopping
+from maquette.training.state import pieces_of, restore
 from maquette.training.trackers import Tracker, open_trackers
 from maquette.training.validation import validation_loss
 from maquette.training.versions import versions
@@ -70,7 +85,8 @@ def run(config: RunConfig, *, out: Path, resume: bool = False) -> RunDir:
     """
     directory = open_run(out) if resume else create_run(out)
     device = choose_device(config.training.device)
-    scan = gather(config)
+    check_packages(config, device)
+    scan = gather(config.model_copy(update={"class_images": None}))  # some of those may be missing yet
     config = resolved(config, pictures=sum(not sample.is_class for sample in scan.usable()))
     if resume:
         refuse_changes(load_config(directory.config), config)
@@ -83,21 +99,24 @@ def run(config: RunConfig, *, out: Path, resume: bool = False) -> RunDir:
 
 
 def prepared(config: RunConfig, scan: Scan, directory: RunDir, device: torch.device) -> "Session":
-    """Load the base, make missing class images, encode the pictures, and attach what is trained."""
+    """Load the base, make missing class images, encode the pictures, and attach what is trained.
+
+    What takes long comes last: a mistake is found before it.
+    """
     family = load_base(config)
     layout = layout_of(family.modules)
+    sizes = training_sizes(config.data, family.default_size, family.size_multiple)
+    scan = fitted(scan, sizes, upscale=config.data.upscale)
+    check_fit(config, family, requests := requests_of(config, scan.usable()))
     write_text(directory.config, dump(config))
     write_text(directory.versions, json.dumps(versions(), indent=2) + "\n")
     with counting("Class images") as report:
-        folders = complete_classes(config, family, directory.root / "class_images", report)
-    sizes = training_sizes(config.data, family.default_size, family.size_multiple)
-    scan = fitted(gather(config, class_folders=folders) if folders else scan, sizes, upscale=config.data.upscale)
+        folders = complete_classes(config, family, directory.root / "class_images", sizes, report)
+    if folders:
+        scan = fitted(gather(config, class_folders=folders), sizes, upscale=config.data.upscale)
     samples = scan.usable()
     keep_thumbnails(directory, samples, shown=config.output.thumbnails)
     dataset, held = prepare.data_sets(config, samples, family, directory.root / "cache", device)
-    requests = requests_of(config, dataset)
-    for request in (request for row in requests for request in row):
-        check_request(family, request)
     for part in (dataset, held):
         if part is not None:
             with counting("Encoding") as report:
@@ -143,7 +162,7 @@ class Session:
             open_trackers(config.logging, self.directory) as track,
         ):
             if progress.step == 0:
-                self._do({"validate", "preview", "save"}, track)
+                self._do(self._due(0), track)
             window: list[StepStats] = []
             seen, read_at = progress.images_seen, time.monotonic()
             for stats in train(
@@ -162,17 +181,18 @@ class Session:
                 if job.ema is not None:
                     job.ema.update(stats.images_seen - seen, stats.images_seen)
                 seen = stats.images_seen
-                due = self._due(stats.step) | ({"save"} if stop.reason else set())
+                stopped_by = stop.reason  # read once: a signal from here on is the next step's
+                due = self._due(stats.step) | ({"save"} if stopped_by else set())
                 if due or stats.step % config.logging.every == 0:
                     event = self._read(window, time.monotonic() - read_at)
                     line.update(event, len(window))
                     track(event)
                     self._do(due, track)
                     window, read_at = [], time.monotonic()
-                if stop.reason is not None:
+                if stopped_by:
                     write_report(self.directory)
                     raise Interrupted(
-                        f"stopped by {stop.reason} after step {stats.step}; a checkpoint is saved. "
+                        f"stopped by {stopped_by} after step {stats.step}; a checkpoint is saved. "
                         f"Go on with: maquette train --resume --out {self.directory.root}"
                     )
 
@@ -205,7 +225,7 @@ class Session:
             event = Scored(step, "validation loss", loss)
             self._tell([event])
             track(event)
-        if "preview" in due and config.preview.every:
+        if "preview" in due:
             for told in make_previews(self.job, self.directory, step, self.requests):
                 self._tell([told])
         if "save" in due:
@@ -226,42 +246,28 @@ class Session:
         return event
 
     def _save(self) -> None:
-        job, step = self.job, self.progress.step
+        step = self.progress.step
         if self.checkpoint is not None and self.checkpoint.name == checkpoint_path(Path(), step).name:
             return
-        pieces = {
-            "adapter": Piece(job.trainable.state_dict()),
-            "optimizer": pack_state(job.optimizer),
-            "progress": Piece({}, {"images_seen": self.progress.images_seen, "seconds": self._seconds()}),
-            "pictures": Piece({}, dict(contents(self.scan.usable()))),
-        }
-        if job.ema is not None:
-            pieces["ema"] = job.ema.state()
-        if job.runtime.scaler is not None:
-            pieces["scaler"] = Piece({}, job.runtime.scaler.state_dict())
-        self.checkpoint = write_checkpoint(self.directory.checkpoints, step, pieces)
-        self._tell([Saved(step, self.directory.relative(self.checkpoint))])
+        pieces = pieces_of(self.job, self.progress, self.scan.usable(), self._seconds())
+        self._saved(write_checkpoint(self.directory.checkpoints, step, pieces))
+
+    def _saved(self, path: Path) -> None:
+        """What follows a checkpoint. The log says so last: where it does not, a kill came between."""
+        self.checkpoint, step = path, self.progress.step
         if step:
-            export_step(job, self.directory, self.layout, step)
-        prune(self.directory.checkpoints, job.config.checkpoints.keep, always=())
+            export_step(self.job, self.directory, self.layout, step)
+        prune(self.directory.checkpoints, self.job.config.checkpoints.keep, always=())
+        self._tell([Saved(step, self.directory.relative(path))])
 
     def _restore(self) -> None:
         saved = newest_checkpoint(self.directory.checkpoints)
-        refuse_other_pictures(cast(dict[str, str], saved.pieces["pictures"].values), self.scan.usable())
-        job, values = self.job, saved.pieces["progress"].values
-        assert isinstance(values, dict)
-        job.trainable.load_state_dict(saved.pieces["adapter"].tensors)
-        unpack_state(job.optimizer, saved.pieces["optimizer"])
-        if job.ema is not None:
-            job.ema.load(saved.pieces["ema"])
-        if job.runtime.scaler is not None:
-            job.runtime.scaler.load_state_dict(cast(dict[str, object], saved.pieces["scaler"].values))
-        self.progress.step = saved.step
-        self.progress.images_seen = int(cast(int, values["images_seen"]))
-        self.seconds_before = float(cast(float, values["seconds"]))
+        self.seconds_before = restore(self.job, self.progress, self.scan.usable(), saved)
         self.checkpoint = saved.path
-        if self.directory.events.exists():
-            keep_until(self.directory.events, saved.step)
+        self.directory.events.touch()  # where somebody took it away, the log begins here
+        keep_until(self.directory.events, saved.step)
+        if all(event.step != saved.step for event in read_events(self.directory.events).of(Saved)):
+            self._saved(saved.path)
         if moved := environment_changes(saved.environment):
             self._warn(
                 [

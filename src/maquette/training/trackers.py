@@ -20,10 +20,7 @@ OPTIONAL = "tensorboard"
 
 @contextmanager
 def open_trackers(config: LoggingConfig, run: RunDir) -> Generator[Tracker]:
-    """Inside, a function that passes steps and scores on to every tracker that was asked for.
-
-    Raises MissingDependencyError for one that is not installed, but for TensorBoard, which is asked for by default.
-    """
+    """Inside, a function that passes steps and scores on to every tracker that was asked for (`check_trackers`)."""
     clients = [client for name in config.trackers if (client := _open(name, config.project, run)) is not None]
 
     def track(event: Event) -> None:
@@ -40,12 +37,18 @@ def open_trackers(config: LoggingConfig, run: RunDir) -> Generator[Tracker]:
             client.finish()
 
 
+def check_trackers(config: LoggingConfig) -> None:
+    """Raise MissingDependencyError for trackers that are not installed, but for TensorBoard, the default."""
+    missing = [name for name in config.trackers if name != OPTIONAL and importlib.util.find_spec(name) is None]
+    if missing:
+        cure = f'pip install "maquette[{",".join(missing)}]"'
+        raise MissingDependencyError(f"logging.trackers: not installed: {', '.join(missing)}. Install them: {cure}.")
+
+
 def _open(name: str, project: str, run: RunDir):  # noqa: ANN202 - accelerate's clients share no exported type
     if importlib.util.find_spec(name) is None:
         cure = f'pip install "maquette[{name}]"'
-        if name != OPTIONAL:
-            raise MissingDependencyError(f'logging.trackers: "{name}" is not installed. Install it: {cure}.')
-        logger.info("No TensorBoard curves, as it is not installed; %s adds them. events.jsonl has it all.", cure)
+        logger.warning("No TensorBoard curves, as it is not installed; %s adds them. events.jsonl has it all.", cure)
         return None
     from accelerate import PartialState
     from accelerate.tracking import MLflowTracker, TensorBoardTracker, WandBTracker

@@ -1,0 +1,39 @@
+"""Every recipe trains on the tiny base of its family: with its own settings, but what a tiny base cannot follow."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.learning.small import PROMPT, events, paint, sets
+
+from maquette.config.load import load_config
+from maquette.config.presets import preset_names
+from maquette.runs.events import Finished, Previewed, Step
+from maquette.training.session import run
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
+
+BASES = {"maquette64": "sd1", "sd1": "sd1", "sd2": "sd2-v", "sdxl": "sdxl"}
+TINY = {"training.steps": 2, "schedule.warmup_steps": 0, "preview.steps": 2, "logging.trackers": []}
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_a_recipe_starts_and_ends(name: str, bases: Callable[[str], Path], tmp_path: Path):
+    photos = paint(tmp_path / "photos", ("one", "two", "three"), (64, 64))
+    preset = load_config(preset=name)
+    settings = dict(TINY)
+    # What depends on the size of the base, on the network, or on a GPU; everything else is the recipe's own.
+    if preset.data.resolution is not None:
+        settings["data.resolution"] = 64
+    if preset.class_images is not None:
+        settings |= {"class_images.count": 2, "class_images.steps": 2}
+    if preset.optimizer.kind == "adamw8bit":
+        settings |= {"optimizer.kind": "adamw"}
+    if preset.model.vae is not None:
+        settings["model.vae"] = str(bases("sdxl") / "vae")
+    flags = {"SOURCE": photos, "--prompt": PROMPT, "--base": bases(BASES[name.split("-")[0]])}
+    config = load_config(preset=name, flags=flags, sets=sets(settings))
+    log = events(run(config, out=tmp_path / "run"))
+    assert [event.step for event in log.of(Finished)] == [2]
+    assert all(0 < event.loss < 100 for event in log.of(Step))
+    assert {event.step for event in log.of(Previewed)} == {0, 2}
