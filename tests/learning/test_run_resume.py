@@ -4,15 +4,17 @@ import os
 import re
 import signal
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
-from tests.learning.small import events, maquette, paint, train, tree
+from tests.learning.small import PROMPT, QUICK, events, maquette, paint, sets, train, tree
 
 from maquette.data.cache import Cache
 from maquette.errors import CheckpointError, ConfigError, Interrupted, ModelError
+from maquette.generation import class_images
 from maquette.runs.events import Previewed, Saved, Started, Step
 from maquette.runs.rundir import RunDir
 from maquette.training import session
@@ -185,6 +187,36 @@ def test_asked_to_stop_it_saves_and_says_how_to_go_on(asked_by, photos, bases, t
     whole = train(photos, bases("sd1"), tmp_path / "whole" / "dog", training__steps=4)
     one, other = (load_file(root / "export" / "dog.safetensors") for root in (out, whole.root))
     assert all(torch.equal(one[key], other[key]) for key in other)
+
+
+def test_asked_to_stop_before_it_began_it_ends_like_ctrl_c(photos, bases, tmp_path, monkeypatch, capsys):
+    """Class images take long: those that are there stay, nothing half-written does, and the run can be resumed."""
+    write, out = class_images.write_picture, tmp_path / "dog"
+
+    def asked(path, picture, settings):
+        write(path, picture, settings)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    settings = {**QUICK, "class_images.prompt": "a dog", "class_images.count": 2, "class_images.steps": 1}
+    command = ["train", photos, "--prompt", PROMPT, "--base", bases("sd1"), "--out", out]
+    with monkeypatch.context() as patch:
+        patch.setattr(class_images, "write_picture", asked)
+        assert maquette(*command, *(f"--set={part}" for part in sets(settings))) == 130
+    assert "interrupted" in capsys.readouterr().err
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    first = out / "class_images" / "concept-0" / "class-0000.png"
+    assert [path.name for path in first.parent.iterdir()] == [first.name]
+    made = first.stat().st_mtime_ns
+    assert maquette("train", "--resume", "--out", out) == 0
+    assert first.stat().st_mtime_ns == made
+    assert first.with_name("class-0001.png").exists()
+
+
+def test_a_run_in_another_thread_is_a_run(photos, bases, tmp_path):
+    """As a notebook or a web page would start it: there, nobody can listen to signals."""
+    with ThreadPoolExecutor(1) as pool:
+        run = pool.submit(train, photos, bases("sd1"), tmp_path / "dog", training__steps=1).result()
+    assert (run.export / "dog.safetensors").exists()
 
 
 def test_files_ask_for_a_checkpoint_or_a_preview_now(photos, bases, tmp_path, monkeypatch):

@@ -63,7 +63,7 @@ from maquette.training.prepare import Job
 from maquette.training.previews import make_previews, requests_of
 from maquette.training.schedule import rate_at
 from maquette.training.seeds import rng_at
-from maquette.training.signals import asked, stopping
+from maquette.training.signals import asked, breaking_off, stopping
 from maquette.training.state import pieces_of, restore
 from maquette.training.trackers import Tracker, open_trackers
 from maquette.training.validation import validation_loss
@@ -90,7 +90,7 @@ def run(config: RunConfig, *, out: Path, resume: bool = False) -> RunDir:
     config = resolved(config, pictures=sum(not sample.is_class for sample in scan.usable()))
     if resume:
         refuse_changes(load_config(directory.config), config)
-    with enough_memory(LESS_MEMORY):
+    with enough_memory(LESS_MEMORY), breaking_off():
         session = prepared(config, scan, directory, device)
         session.open(resume=resume)
         session.train()

@@ -1,7 +1,8 @@
 """Being asked to stop, or to do something now, without losing the step that is under way."""
 
 import signal
-from collections.abc import Generator
+import threading
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ class Stop:
 
 @contextmanager
 def stopping() -> Generator[Stop]:
-    """Inside, Ctrl-C and SIGTERM are noted instead of breaking off; a second Ctrl-C breaks off at once."""
+    """Inside, Ctrl-C and SIGTERM are noted instead of breaking off; the second one breaks off at once."""
     stop = Stop()
 
     def note(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - what signal hands over
@@ -25,12 +26,29 @@ def stopping() -> Generator[Stop]:
             raise KeyboardInterrupt
         stop.reason = signal.Signals(number).name
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with handling(note, signal.SIGINT, signal.SIGTERM):
         yield stop
+
+
+@contextmanager
+def breaking_off() -> Generator[None]:
+    """Inside, SIGTERM breaks off as Ctrl-C does, so that nothing half-written is left behind."""
+    with handling(signal.default_int_handler, signal.SIGTERM):
+        yield
+
+
+@contextmanager
+def handling(handler: Callable[[int, FrameType | None], object], *numbers: int) -> Generator[None]:
+    """Inside, signals go to a handler. Only a program's main thread can have handlers: in others, nothing changes."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, handler) for number in numbers}
+    try:
+        yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, was in before.items():
+            signal.signal(number, was)
 
 
 def asked(run: Path, what: str) -> bool:
