@@ -113,6 +113,10 @@ MISTAKES = {
     "no such file of prompts": (["--prompts", "nothing.txt"], "cannot be read"),
     "no such adapter": (["a cat", "--adapter", "nothing.safetensors"], "no adapter nothing.safetensors"),
     "a scale without an adapter": (["a cat", "--scale", "0.5"], "--scale is given 1 times for 0 --adapter"),
+    "a scale that is no number": (
+        ["a cat", "--adapter", "a", "--scale", "nan"],
+        "--scale nan: must be a finite number",
+    ),
 }
 
 
@@ -148,3 +152,16 @@ def test_pictures_older_than_the_adapter_are_not_taken_for_its_own(base, tmp_pat
     os.utime(file, (1, 1))
     assert generate(base, tmp_path / "out", "a cat", "--adapter", str(adapter)) == 2
     assert "made before the adapter was last written: a-cat-" in capsys.readouterr().err
+
+
+def test_pictures_older_than_their_base_are_not_taken_for_its_own(base, tmp_path, capsys):
+    own = tmp_path / "base"
+    shutil.copytree(base, own)
+    assert generate(own, tmp_path / "out", "a cat") == 0
+    weights = own / "unet" / "diffusion_pytorch_model.safetensors"
+    before, later = pictures(tmp_path / "out"), weights.stat().st_mtime + 60
+    assert generate(own, tmp_path / "out", "a cat") == 0
+    os.utime(weights, (later, later))  # trained again, under the same name
+    assert generate(own, tmp_path / "out", "a cat") == 2
+    assert "made before the base was last written: a-cat-" in capsys.readouterr().err
+    assert pictures(tmp_path / "out") == before

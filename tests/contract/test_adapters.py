@@ -151,7 +151,6 @@ def test_files_hold_what_was_trained(small_and_kind, tmp_path):
     layout = layout_of(base.modules)
     for dialect, path in paths.items():
         read = read_adapter(path, layout)
-        assert read.notes == []
         with worn(base.modules, [Worn(read.delta)]), torch.no_grad():
             found = small.forward(base)
         if dialect == "kohya" and adapter is not KINDS["lokr, both factors whole"]:

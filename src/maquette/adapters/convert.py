@@ -1,6 +1,5 @@
 """Adapter files from one dialect into the other, and into their base, without training anything."""
 
-import logging
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,8 +18,6 @@ from maquette.families.load import load_family
 from maquette.families.sd import StableDiffusion
 from maquette.families.sdxl import StableDiffusionXL
 
-logger = logging.getLogger(__name__)
-
 
 def convert(
     source: Path, target: Path, dialect: Dialect, *, base: str | None = None, precision: Precision = "fp32"
@@ -35,8 +32,6 @@ def convert(
     if target.exists():
         raise ConfigError(f"--out {target}: the file exists. Give another name, or remove it first.")
     read, layout = read_for(source, base)
-    for note in read.notes:
-        logger.warning("%s", note)
     export_adapter(target, read.delta, layout, dialect, about_of(read, target.stem), precision=precision)
     return read
 
@@ -102,13 +97,7 @@ def fuse_into(
         raise ConfigError(f"--out {target}: it exists already. Give another name, or remove it first.")
     family = load_family(base, tokenizer=tokenizer)
     layout = layout_of(family.modules)
-    worn = []
-    for path, strength in adapters:
-        read = read_adapter(path, layout)
-        for note in read.notes:
-            logger.warning("%s", note)
-        worn.append(Worn(read.delta, strength))
-    fuse(family.modules, worn)
+    fuse(family.modules, [Worn(read_adapter(path, layout).delta, strength) for path, strength in adapters])
     for name, module in family.modules.items():
         if name != "vae":
             module.to(dtype=DTYPES[precision])

@@ -1,9 +1,10 @@
 """Adapter files of any origin: kohya, diffusers old and new, peft folders, LyCORIS; read whole or refused."""
 
 import json
+import logging
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -17,6 +18,8 @@ from maquette.adapters.fit import check_shapes, check_whole, origin
 from maquette.adapters.keys import Layout
 from maquette.errors import CheckpointError
 from maquette.families.weights import some
+
+logger = logging.getLogger(__name__)
 
 ROLES: Mapping[str, str] = {
     ".lora_down.weight": "down",
@@ -51,18 +54,17 @@ EMBEDDING = "bundle_emb."
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AdapterFile:
-    """What a file holds. notes: sentences to tell the person who asked for it."""
+    """What a file holds."""
 
     delta: Delta
     metadata: Mapping[str, str]
-    notes: Sequence[str]
 
 
 def read_adapter(path: Path, layout: Layout) -> AdapterFile:
     """Read an adapter file, or the one in a folder, for a family of the given layout.
 
     Raises CheckpointError where anything in the file is left over, incomplete, of other shapes than the base's layers,
-    or missing from it although the rest of its attention is there.
+    or missing from it although the rest of its attention is there. Embeddings packed beside it are reported.
     """
     file = locate(path)
     tensors, metadata = read_tensors(file)
@@ -72,8 +74,9 @@ def read_adapter(path: Path, layout: Layout) -> AdapterFile:
     delta = {place: assemble(place, parts, config.get(place.module), file) for place, parts in grouped.items()}
     check_shapes(delta, layout, metadata, file)
     check_whole(delta, layout, metadata, config, file)
-    notes = [f"{file.name} also holds embeddings, which are not used: {', '.join(embeddings)}."] if embeddings else []
-    return AdapterFile(delta, metadata, notes)
+    if embeddings:
+        logger.warning("%s also holds embeddings, which are not used: %s.", file.name, ", ".join(embeddings))
+    return AdapterFile(delta, metadata)
 
 
 def locate(path: Path) -> Path:

@@ -5,14 +5,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from maquette.cli.worn import Adapters, Scales, with_strengths
 from maquette.errors import ConfigError
-
-Adapters = Annotated[
-    list[Path], typer.Option("--adapter", help="An adapter file or a run's folder; may be given several times.")
-]
-Scales = Annotated[
-    list[float] | None, typer.Option("--scale", help="How strongly each --adapter is used, in their order. Default 1.")
-]
 
 
 def fuse(
@@ -27,14 +21,11 @@ def fuse(
 
     The base itself is not changed.
     """
-    strengths = scale or [1.0] * len(adapter)
-    if len(strengths) != len(adapter):
-        raise ConfigError(f"--scale is given {len(strengths)} times for {len(adapter)} --adapter; give one for each.")
-    missing = [str(path) for path in adapter if not path.exists()]
-    if missing:
+    adapters = with_strengths(adapter or [], scale or [])
+    if missing := [str(path) for path, _ in adapters if not path.exists()]:
         raise ConfigError(f"--adapter: there is no such file or folder: {', '.join(missing)}.")
 
     from maquette.adapters.convert import fuse_into  # here, since it imports torch
 
-    fuse_into(base, list(zip(adapter, strengths, strict=True)), out, precision=precision, tokenizer=tokenizer)
-    typer.echo(f"{out}: {base} with {', '.join(path.name for path in adapter)}.")
+    fuse_into(base, adapters, out, precision=precision, tokenizer=tokenizer)
+    typer.echo(f"{out}: {base} with {', '.join(path.name for path, _ in adapters)}.")

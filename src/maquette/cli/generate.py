@@ -1,27 +1,16 @@
 """`maquette generate`: pictures from prompts."""
 
-from __future__ import annotations
-
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from maquette.cli.worn import Adapters, Scales, with_strengths
 from maquette.errors import ConfigError, DataError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 Prompts = Annotated[list[str] | None, typer.Argument(metavar="PROMPT...", help="What to show; one or more.")]
 File = Annotated[Path | None, typer.Option("--prompts", help="A text file with one prompt in each line.")]
 Num = Annotated[int, typer.Option("-n", "--num", help="Pictures for each prompt, with consecutive seeds.")]
-Adapter = Annotated[
-    list[Path] | None, typer.Option("--adapter", help="An adapter file or a run's folder; may be given several times.")
-]
-Scale = Annotated[
-    list[float] | None, typer.Option("--scale", help="How strongly each --adapter is used, in their order. Default 1.")
-]
-
 ClipSkip = Annotated[
     int | None,
     typer.Option("--clip-skip", help="Last layers of the text encoder to leave out. Default: as the adapter's run."),
@@ -40,8 +29,8 @@ def generate(  # noqa: PLR0913 - one parameter for each flag
     height: Annotated[int | None, typer.Option("--height", help="In pixels. Default: as the base was trained.")] = None,
     width: Annotated[int | None, typer.Option("--width", help="In pixels. Default: as the base was trained.")] = None,
     base: Annotated[str, typer.Option("--base", help="maquette-64, a folder, a .safetensors file or a hub id.")] = "",
-    adapter: Adapter = None,
-    scale: Scale = None,
+    adapter: Adapters = None,
+    scale: Scales = None,
     clip_skip: ClipSkip = None,
     tokenizer: Annotated[str | None, typer.Option("--tokenizer", help="Vocabulary for a single-file base.")] = None,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")] = "auto",
@@ -71,7 +60,7 @@ def generate(  # noqa: PLR0913 - one parameter for each flag
         raise ConfigError(f"--precision {precision}: must be auto, fp32, bf16 or fp16.")
     if clip_skip is not None and clip_skip < 0:
         raise ConfigError(f"--clip-skip {clip_skip}: must be 0 (none) or more.")
-    scales = _scales(adapter or [], scale or [])
+    adapters = with_strengths(adapter or [], scale or [])
 
     from maquette.generation.batch import Maker, make_pictures  # here, since it imports torch
     from maquette.generation.sample import Request
@@ -90,7 +79,7 @@ def generate(  # noqa: PLR0913 - one parameter for each flag
         for prompt in wanted
         for i in range(num)
     ]
-    maker = Maker(base or None, list(zip(adapter or [], scales, strict=True)), clip_skip, tokenizer, device, precision)
+    maker = Maker(base or None, adapters, clip_skip, tokenizer, device, precision)
     grid = make_pictures(maker, requests, out)
     typer.echo(f"{len(requests)} pictures and their grid: {grid}")
 
@@ -105,11 +94,3 @@ def _lines(file: Path | None) -> list[str]:
     if not any(lines):
         raise DataError(f"--prompts {file}: holds no prompt; write one in each line.")
     return [line for line in lines if line]
-
-
-def _scales(adapters: Sequence[Path], scales: Sequence[float]) -> list[float]:
-    if len(scales) > len(adapters):
-        raise ConfigError(f"--scale is given {len(scales)} times for {len(adapters)} --adapter; give one for each.")
-    if 1 < len(adapters) != len(scales) > 0:
-        raise ConfigError(f"--scale is given {len(scales)} times for {len(adapters)} --adapter; give one for each.")
-    return [*scales, *([1.0] * (len(adapters) - len(scales)))]

@@ -18,7 +18,8 @@ class _LowRank(Section):
     lora_alpha: Positive = Field(default_factory=lambda data: float(data["rank"]))
     """The update is scaled by lora_alpha / rank. Unset: equal to rank, so that the scale is 1. Source: S0, S1, S3."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Share of the adapter's inputs that is dropped in training. Source: peft, diffusers (0); S0 uses 0.1."""
+    """Share that is dropped in training: of the inputs of each update; with the kinds loha and lokr, which have no
+    inputs of their own, of the rows of each update, each row whole. Source: peft, diffusers (0); S0 uses 0.1."""
     targets: Targets = "attention"
     """Which layers get an update: a named group, or a list of module-name patterns ("to_q", "up_blocks.1.*.to_v").
     Source: S0 to S3 (the four projections of every attention)."""
@@ -26,7 +27,9 @@ class _LowRank(Section):
     """Restrict the targets to these parts of the denoiser ("up_blocks.0.attentions.1"). Empty: all of it. Source:
     B-LoRA (Frenkel et al. 2024, arXiv 2403.14572) trains up_blocks.0.attentions.0 and .1."""
     rank_pattern: Mapping[Text, Count] = {}
-    """Other ranks for the modules that match a pattern: {"mid_block" = 32}."""
+    """Other ranks for the layers that match a pattern: {"mid_block" = 32}; of several that match, the last counts.
+    Their scale stays the adapter's own lora_alpha / rank; with rslora it is lora_alpha over the root of each layer's
+    own rank."""
     start_from: LocalPath | None = None
     """An adapter file of the same kind and shape to continue from."""
 

@@ -1,7 +1,6 @@
 """The files of a judge, and the two judges that come with this package."""
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -14,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from maquette.errors import CheckpointError, ConfigError, ModelError
 from maquette.evaluation.judge import Judge
 from maquette.evaluation.towers import Networks, TowerConfig
+from maquette.runs.files import replacing, write_text
 
 JudgeName = Literal["judge", "verifier"]
 NAMES: Final[tuple[JudgeName, ...]] = ("judge", "verifier")
@@ -58,15 +58,10 @@ def write_judge(folder: Path, networks: Networks, config: TowerConfig, card: Map
     """Write the two files of a judge, weights in fp16; ``card`` says how it was trained."""
     folder.mkdir(parents=True, exist_ok=True)
     state = {name: value.detach().half().contiguous() for name, value in networks.state_dict().items()}
-    weights = folder / "judge.safetensors.partial"
-    save_file(state, weights)
-    text = folder / "judge.json.partial"
+    with replacing(folder / "judge.safetensors") as weights:
+        save_file(state, weights)
     content = {"format": FORMAT, "config": asdict(config), "training": card}
-    text.write_text(json.dumps(content, indent=1) + "\n", "utf-8")
-    for file in (weights, text):
-        with file.open("rb") as handle:
-            os.fsync(handle.fileno())
-        file.replace(file.with_suffix(""))
+    write_text(folder / "judge.json", json.dumps(content, indent=1) + "\n")
 
 
 def _read_config(file: Path) -> TowerConfig:

@@ -95,6 +95,16 @@ def locate(base: str, revision: str | None = None, variant: str | None = None) -
     )
 
 
+def written(base: str) -> float:
+    """When the newest file of a base on this machine was written, in seconds since the epoch.
+
+    0 for a hub id: what is in the hub's cache is never written again.
+    """
+    path = EMBEDDED.get(base, Path(base).expanduser())
+    files = path.rglob("*") if path.is_dir() else [path]
+    return max((file.stat().st_mtime for file in files if file.is_file()), default=0.0)
+
+
 def part_folder(name: str, part: str) -> Path:
     """The folder of one part: given itself, as a whole model's folder, or as a hub id.
 

@@ -116,8 +116,9 @@ def blank(build: Callable[[], M], where: str) -> M:
 
 
 def fill(module: M, tensors: Iterable[tuple[str, Tensor]], device: torch.device, dtype: torch.dtype, where: str) -> M:
-    """Put exactly these tensors into a blank module as its weights, and make it ready for inference.
+    """Put exactly these tensors into a blank module as its weights, frozen and ready for inference.
 
+    Frozen, because torch rounds differently for weights that want a gradient; what trains asks for its own.
     Raises ModelError naming tensors that are missing or of another shape; what is left over is reported.
     """
     expected = module.state_dict()
@@ -133,7 +134,7 @@ def fill(module: M, tensors: Iterable[tuple[str, Tensor]], device: torch.device,
     if left:
         logger.warning("%s: %d tensors belong to no part of the model: %s.", where, len(left), some(left))
     module.load_state_dict(given, assign=True)
-    return module.to(device).eval()
+    return module.to(device).eval().requires_grad_(requires_grad=False)
 
 
 def check_tensors(expected: Mapping[str, Tensor], given: Mapping[str, Tensor], where: str) -> None:

@@ -19,7 +19,7 @@ from maquette.config.load import load_config
 from maquette.config.running import ModelConfig
 from maquette.errors import CheckpointError, ConfigError, DataError
 from maquette.families.base import Family
-from maquette.families.load import load_family
+from maquette.families.load import load_family, written
 from maquette.families.placement import Precision
 from maquette.generation.files import read_settings, settings_of, write_picture
 from maquette.generation.grid import write_grid
@@ -71,6 +71,8 @@ def described(model: ModelConfig, adapters: Sequence[tuple[Path, float]]) -> dic
     """What a picture says of the base and the adapters that it is made with: names, never paths of this machine."""
     return {
         "base": Path(model.base).name,
+        "vae": None if model.vae is None else Path(model.vae).name,
+        "precision": model.precision,
         "adapters": [[path.name, strength] for path, strength in adapters],
         "clip_skip": model.clip_skip,
     }
@@ -99,20 +101,23 @@ def opened(maker: Maker) -> Generator[Family]:
 def make_pictures(maker: Maker, requests: Sequence[Request], out: Path) -> Path:
     """Make every picture that is not there yet, and a grid of all; return the grid's path.
 
-    A file with the name of a picture but other settings, or older than an adapter, is an error before anything is made.
+    A file with the name of a picture but other settings, or older than an adapter or than a base on this machine, is an
+    error before anything is made.
     """
     files = [locate(path) for path, _ in maker.adapters]
     if absent := [str(file) for file in files if not file.is_file()]:
         raise CheckpointError(f"There is no adapter {', '.join(absent)}; give a file, or the folder of a run.")
-    written = max((file.stat().st_mtime for file in files), default=0.0)
+    newest = {"the adapter": max((file.stat().st_mtime for file in files), default=0.0)}
+    newest["the base"] = written(maker.model().base)
     paths = [out / name_of(request) for request in requests]
     made_with = maker.described()
     settings = [settings_of(request, made_with) for request in requests]
     missing = [i for i, path in enumerate(paths) if not path.exists()]
     if other := [path.name for i, path in enumerate(paths) if i not in missing and read_settings(path) != settings[i]]:
         raise DataError(f"{out}: made with other settings: {', '.join(other)}. Choose another --out.")
-    if old := [path.name for path in paths if path.exists() and path.stat().st_mtime < written]:
-        raise DataError(f"{out}: made before the adapter was last written: {', '.join(old)}. Choose another --out.")
+    for what, time in newest.items():
+        if old := [path.name for path in paths if path.exists() and path.stat().st_mtime < time]:
+            raise DataError(f"{out}: made before {what} was last written: {', '.join(old)}. Choose another --out.")
     if missing:
         with enough_memory(SMALLER), opened(maker) as family:
             for request in requests:

@@ -151,11 +151,14 @@ def test_what_is_left_over_is_refused_by_name(tmp_path, layout):
         read_adapter(written(tmp_path, {}), layout)
 
 
-def test_embeddings_packed_beside_it_are_told_of(tmp_path, layout):
+def test_embeddings_packed_beside_it_are_told_of(tmp_path, layout, caplog):
     good = {f"{KOHYA}_attn2_to_k.lora_up.weight": draw(16, 4), f"{KOHYA}_attn2_to_k.lora_down.weight": draw(4, 12)}
+    read_adapter(written(tmp_path, good), layout)
+    assert caplog.messages == []
     read = read_adapter(written(tmp_path, good | {"bundle_emb.sks.emb_params": draw(1, 12)}), layout)
-    assert len(read.notes) == 1
-    assert "bundle_emb.sks.emb_params" in read.notes[0]
+    assert list(read.delta) == [attention()]
+    [said] = caplog.messages
+    assert said.endswith("embeddings, which are not used: bundle_emb.sks.emb_params.")
 
 
 @pytest.mark.parametrize("dialect", ["kohya", "diffusers"])

@@ -134,6 +134,13 @@ def test_files_are_not_written_to_by_training_what_was_read(folder):
     assert weights(folder).read_bytes() == before
 
 
+def test_what_is_loaded_is_frozen_and_ready_to_be_used(saved):
+    for folder in saved.values():
+        for module in load_family(folder).modules.values():
+            assert not module.training
+            assert not any(parameter.requires_grad for parameter in module.parameters())
+
+
 def test_a_cached_hub_model_is_read_without_a_network(saved, tmp_path, monkeypatch):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
     cached = tmp_path / "models--someone--model"
