@@ -76,6 +76,21 @@ class Judge:
         """How a picture is made, whatever it shows."""
         return _encoded(self.networks.style, images)
 
+    def look_features(self, images: UInt8[Tensor, "n 3 h w"]) -> Float[Tensor, "n d"]:
+        """How a picture looks, place by place; one minus a product of two stands in for LPIPS (0 the same, at most 2).
+
+        The instance tower's maps at each of its scales, every place a unit vector and every scale as much as another:
+        long vectors, some 45,000 numbers. Source: Zhang et al. 2018 (arXiv 1801.03924), without its learned weights.
+        """
+        return _encoded(self._look, images)
+
+    def _look(self, pixels: Float[Tensor, "b 3 64 64"]) -> Float[Tensor, "b d"]:
+        maps = []
+        for scale in self.networks.instance.tower.scales:
+            pixels = scale(pixels)
+            maps.append(functional.normalize(pixels, dim=1).flatten(1) / pixels[0, 0].numel() ** 0.5)
+        return torch.cat(maps, 1) / len(maps) ** 0.5
+
     @torch.no_grad()
     def text_features(self, prompts: Sequence[str]) -> Float[Tensor, "n d"]:
         """What a prompt asks for, in the space of ``image_features``; words that the judge does not know are left out.
