@@ -1,4 +1,4 @@
-"""The schema as a list of dotted keys: what error messages, dumps, comparisons and the documentation walk over."""
+"""A schema as a list of dotted keys: what error messages, dumps, comparisons and the documentation walk over."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -69,18 +69,18 @@ def kind_of(section: type[Section]) -> str:
 
 
 @cache
-def tables() -> dict[str, Table]:
-    """Every section of the schema by its dotted path, in the order of the schema; the whole of it is ""."""
-    root = Table("", FieldInfo(annotation=RunConfig), (RunConfig,))
-    return {table.path: table for table in (root, *_tables(RunConfig, ""))}
+def tables(schema: type[Section] = RunConfig) -> dict[str, Table]:
+    """Every section of a schema by its dotted path, in the order of the schema; the whole of it is ""."""
+    root = Table("", FieldInfo(annotation=schema), (schema,))
+    return {table.path: table for table in (root, *_tables(schema, ""))}
 
 
 @cache
-def keys() -> tuple[Key, ...]:
-    """Every setting of every section and kind, in the order of the schema."""
+def keys(schema: type[Section] = RunConfig) -> tuple[Key, ...]:
+    """Every setting of every section and kind, in the order of a schema."""
     return tuple(
         Key(f"{table.path}.{name}", section, field, kind_of(section) if table.is_union else None)
-        for table in tables().values()
+        for table in tables(schema).values()
         for section in table.classes
         for name, field in section.model_fields.items()
         if not sections_in(field.annotation)

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from maquette.config.keys import keys, tables
+from maquette.config.keys import Table, keys, tables
 from maquette.config.presets import preset_text
 from maquette.config.schema import RunConfig
+from maquette.config.section import Section
 from maquette.config.toml import line_of, read_toml
 from maquette.errors import ConfigError
 
@@ -82,10 +83,10 @@ def preset_layer(name: str) -> Layer:
     return Layer(f"preset {name}", tomllib.loads(text), text)
 
 
-def file_layer(file: Path) -> Layer:
+def file_layer(file: Path, schema: type[Section] = RunConfig) -> Layer:
     """The settings of a TOML file, with its relative paths made to start at the file's own folder."""
     tree, text = read_toml(file)
-    _anchor(tree, file.parent)
+    _anchor(tree, file.parent, schema)
     return Layer(str(file), tree, text)
 
 
@@ -99,7 +100,7 @@ def flag_layer(flags: Mapping[str, object]) -> Layer:
     return Layer("flags", tree, flags={FLAGS[flag]: flag for flag in given})
 
 
-def set_layer(assignments: Sequence[str]) -> Layer:
+def set_layer(assignments: Sequence[str], schema: type[Section] = RunConfig) -> Layer:
     """The settings given as `--set section.key=value`; a value is TOML, or else plain text.
 
     Raises ConfigError for one without "=", or for a key that is set twice.
@@ -121,11 +122,11 @@ def set_layer(assignments: Sequence[str]) -> Layer:
                 problems.append(f"--set {key}: cannot be set beside {key.rpartition('.')[0]}, which is not a table.")
     if problems:
         raise ConfigError("\n".join(problems))
-    _anchor(tree, Path())
+    _anchor(tree, Path(), schema)
     return Layer("--set", tree, flags=flags)
 
 
-def merged(layers: Sequence[Layer]) -> Tree:
+def merged(layers: Sequence[Layer], schema: type[Section] = RunConfig) -> Tree:
     """One tree of all layers, later ones over earlier ones.
 
     A layer that gives a tagged section another kind starts that section afresh, since the settings of the other kind
@@ -133,7 +134,7 @@ def merged(layers: Sequence[Layer]) -> Tree:
     """
     tree: Tree = {}
     for layer in layers:
-        _lay(tree, layer.tree, "", layer)
+        _lay(tree, layer.tree, "", layer, tables(schema))
     return tree
 
 
@@ -148,20 +149,20 @@ def put(tree: Tree, parts: Sequence[str], value: object) -> None:
     tree[parts[-1]] = {**present, **value} if isinstance(present, dict) and isinstance(value, dict) else value
 
 
-def _lay(below: Tree, above: Tree, path: str, layer: Layer) -> None:
+def _lay(below: Tree, above: Tree, path: str, layer: Layer, known: Mapping[str, Table]) -> None:
     for name, value in above.items():
         here = f"{path}{name}"
         present = below.get(name)
-        if not (isinstance(value, dict) and isinstance(present, dict)) or here not in tables():
+        if not (isinstance(value, dict) and isinstance(present, dict)) or here not in known:
             below[name] = _copy(value)
             continue
-        if tables()[here].is_union and "kind" in value and value["kind"] != present.get("kind"):
+        if known[here].is_union and "kind" in value and value["kind"] != present.get("kind"):
             dropped = [f"{here}.{key}" for key in present if key != "kind" and key not in value]
             if dropped:
                 kinds = f'"{present.get("kind")}" with "{value["kind"]}"'
                 _log.warning("%s: %s replaces %s; no longer set: %s", layer.name, here, kinds, ", ".join(dropped))
             present = below[name] = {}
-        _lay(present, value, f"{here}.", layer)
+        _lay(present, value, f"{here}.", layer, known)
 
 
 def _overlap(path: str, other: str) -> bool:
@@ -186,12 +187,12 @@ def _default_kind(path: str) -> str:
     return str(value)
 
 
-def _anchor(tree: Tree, folder: Path) -> None:
+def _anchor(tree: Tree, folder: Path, schema: type[Section] = RunConfig) -> None:
     """Make every path in a tree absolute, so that the settings mean the same wherever they are read again.
 
     A base model's name stays as it is when there is no such file, since it may be a hub id.
     """
-    for key in keys():
+    for key in keys(schema):
         if key.is_path:
             for holder in _holders(tree, key.path.split(".")[:-1]):
                 value = holder.get(key.name)

@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import ValidationError
 
-from maquette.config.layers import default_layer, file_layer, flag_layer, merged, preset_layer, set_layer
+from maquette.config.layers import Layer, Tree, default_layer, file_layer, flag_layer, merged, preset_layer, set_layer
 from maquette.config.problems import explain
 from maquette.config.schema import RunConfig
+from maquette.config.section import Section
 from maquette.errors import ConfigError
 
 
@@ -32,10 +34,18 @@ def load_config(
         layers.append(file_layer(file))
     layers += [flag_layer(flags or {}), set_layer(sets)]
     tree = merged(layers)
+    return checked(RunConfig, tree, layers)
+
+
+S = TypeVar("S", bound=Section)
+
+
+def checked(schema: type[S], tree: Tree, layers: Sequence[Layer]) -> S:
+    """The value of a schema that merged layers come to. Raises ConfigError, listing every problem."""
     try:
-        return RunConfig.model_validate(tree)
+        return schema.model_validate(tree)
     except ValidationError as error:
-        raise ConfigError(_listed(explain(error, tree, layers))) from None
+        raise ConfigError(_listed(explain(error, tree, layers, schema))) from None
 
 
 def require_pictures(config: RunConfig) -> None:

@@ -10,6 +10,8 @@ from maquette.config.checks import Contradictions
 from maquette.config.foreign import foreign
 from maquette.config.keys import Table, keys, tables
 from maquette.config.layers import KeyPath, Layer, Tree, child
+from maquette.config.schema import RunConfig
+from maquette.config.section import Section
 from maquette.config.toml import toml_value
 
 # What pydantic found, in the words of someone who writes TOML.
@@ -35,7 +37,9 @@ _SHOULD_BE = {
 }
 
 
-def explain(error: ValidationError, tree: Tree, layers: Sequence[Layer]) -> list[str]:
+def explain(
+    error: ValidationError, tree: Tree, layers: Sequence[Layer], schema: type[Section] = RunConfig
+) -> list[str]:
     """A sentence or two for each problem that pydantic found in a merged tree, beginning with where it stands."""
     wrong: dict[KeyPath, list[ErrorDetails]] = {}
     sentences: list[tuple[KeyPath, str]] = []
@@ -45,9 +49,9 @@ def explain(error: ValidationError, tree: Tree, layers: Sequence[Layer]) -> list
         if isinstance(cause, Contradictions):
             sentences += [(_parts(problem.path), f"{problem.path} {problem.message}") for problem in cause.problems]
         elif details["type"] == "extra_forbidden":
-            sentences.append((path, _unknown(path, tree)))
+            sentences.append((path, _unknown(path, tree, schema)))
         elif details["type"] == "union_tag_invalid":
-            sentences.append(((*path, "kind"), _unknown_kind(path, details)))
+            sentences.append(((*path, "kind"), _unknown_kind(path, details, schema)))
         elif details["type"] != "default_factory_not_called":  # which only follows from another one in the list
             wrong.setdefault(path, []).append(details)
     sentences += [(path, _wrong_value(path, all_of, tree)) for path, all_of in wrong.items()]
@@ -94,42 +98,49 @@ def _should_be(details: ErrorDetails) -> str:
     return _SHOULD_BE.get(details["type"], said.replace("{", "{{").replace("}", "}}")).format_map(limits)
 
 
-def _unknown_kind(path: KeyPath, details: ErrorDetails) -> str:
-    given, known = str(details["ctx"]["tag"]), list(tables()[_table_path(path)].kinds())
+def _unknown_kind(path: KeyPath, details: ErrorDetails, schema: type[Section]) -> str:
+    given, known = str(details["ctx"]["tag"]), list(tables(schema)[_table_path(path)].kinds())
     nearest = difflib.get_close_matches(given.lower().replace("-", "_"), known, 1, 0.5)
     hint = f' Did you mean "{nearest[0]}"?' if nearest else ""
     return f'{_dotted(path)}.kind = "{given}" is not known.{hint} Known: {", ".join(known)}.'
 
 
-def _unknown(path: KeyPath, tree: Tree) -> str:
-    table = tables()[_table_path(path[:-1])]
+def _unknown(path: KeyPath, tree: Tree, schema: type[Section]) -> str:
+    table = tables(schema)[_table_path(path[:-1])]
     holder = _at(tree, path[:-1])
     kind = holder.get("kind") if isinstance(holder, Mapping) else None
     known = list(table.class_of(kind).model_fields)
-    what = f'a key of {table.path}.kind = "{kind}"' if table.is_union else "a known key" if table.path else "a section"
-    hint = _hint(str(path[-1]), table, known)
-    listed = f"Known in [{table.path}]" if table.path else "The sections are"
+    is_all_sections = not table.path and schema is RunConfig
+    what = (
+        f'a key of {table.path}.kind = "{kind}"'
+        if table.is_union
+        else "a section"
+        if is_all_sections
+        else "a known key"
+    )
+    hint = _hint(str(path[-1]), table, known, schema)
+    listed = "The sections are" if is_all_sections else f"Known in [{table.path}]" if table.path else "Known"
     return f"{_dotted(path)} is not {what}. {hint}{listed}: {', '.join(known)}."
 
 
-def _hint(name: str, table: Table, known: Sequence[str]) -> str:
+def _hint(name: str, table: Table, known: Sequence[str], schema: type[Section]) -> str:
     """What was probably meant, most certain guess first; empty when there is none."""
     kinds = [kind for kind, section in table.kinds().items() if name in section.model_fields]
     if kinds:
         return f"It belongs to the kind{'s' if len(kinds) > 1 else ''} {', '.join(kinds)}. "
     if near := difflib.get_close_matches(name, known, 1, 0.75):
         return _did_you_mean([_join(table.path, near[0])])
-    if known_elsewhere := foreign(name):
+    if schema is RunConfig and (known_elsewhere := foreign(name)):
         if known_elsewhere.status == "mapped":
             return _did_you_mean(_nearest_home(table, known_elsewhere.keys), known_elsewhere.note)
         cure = f"; see {known_elsewhere.keys[0]}" if known_elsewhere.keys else ""
         reason = {"needless": "It is not needed", "refused": "It is refused", "not yet": "It is not here yet"}
         return f"{reason[known_elsewhere.status]}: {known_elsewhere.note}{cure}. "
-    homes = dict.fromkeys(key.path for key in keys() if key.name == name)
+    homes = dict.fromkeys(key.path for key in keys(schema) if key.name == name)
     near = difflib.get_close_matches(name, known, 1, 0.5)
-    far = difflib.get_close_matches(name, [key.name for key in keys()], 1, 0.75)
+    far = difflib.get_close_matches(name, [key.name for key in keys(schema)], 1, 0.75)
     guesses = list(homes) or [_join(table.path, part) for part in near]
-    return _did_you_mean(guesses or list(dict.fromkeys(key.path for key in keys() if key.name in far)))
+    return _did_you_mean(guesses or list(dict.fromkeys(key.path for key in keys(schema) if key.name in far)))
 
 
 def _nearest_home(table: Table, paths: Sequence[str]) -> list[str]:

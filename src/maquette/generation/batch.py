@@ -37,11 +37,12 @@ SMALLER = "Ask for smaller pictures (--height, --width), or --precision bf16"
 class Maker:
     """What pictures are made with.
 
-    adapters: (file or run folder, strength). base: None is the base of the first run folder, loaded as that run had it,
-    else the embedded one. clip_skip, tokenizer, precision: None is what that run had, else the defaults of [model].
+    adapters: (file or run folder, strength). base: a name, or a name with how it is loaded; None is the base of the
+    first adapter that lies in a run, loaded as that run had it, else the embedded one. clip_skip, tokenizer, precision:
+    None is what that run had, else the defaults of [model].
     """
 
-    base: str | None
+    base: str | ModelConfig | None
     adapters: Sequence[tuple[Path, float]]
     clip_skip: int | None = None
     tokenizer: str | None = None
@@ -50,12 +51,14 @@ class Maker:
 
     def model(self) -> ModelConfig:
         """The base and how it is loaded. Raises ConfigError for a run that trained no adapter but a whole model."""
-        runs = {run: load_config(run.config) for path, _ in self.adapters if (run := RunDir(path)).config.is_file()}
+        runs = {run: load_config(run.config) for path, _ in self.adapters if (run := run_of(path)) is not None}
         for run, config in runs.items():
             if isinstance(config.adapter, FullConfig):
                 cure = f"Use it as the base: --base {run.export / 'model'}"
                 raise ConfigError(f"--adapter {run.root}: this run trained the whole model, not an adapter. {cure}.")
-        if self.base is not None:
+        if isinstance(self.base, ModelConfig):
+            found = self.base
+        elif self.base is not None:
             found = ModelConfig(base=self.base)
         else:
             found = next((config.model for config in runs.values()), ModelConfig())
@@ -65,6 +68,12 @@ class Maker:
     def described(self) -> dict[str, object]:
         """What a picture says of it: names, never paths of this machine."""
         return described(self.model(), self.adapters)
+
+
+def run_of(path: Path) -> RunDir | None:
+    """The run that a path is the folder of, or whose exports it is among; None for adapters of other origin."""
+    above = [folder.parent for folder in path.absolute().parents if folder == RunDir(folder.parent).export]
+    return next((run for root in (path, *above) if (run := RunDir(root)).config.is_file()), None)
 
 
 def described(model: ModelConfig, adapters: Sequence[tuple[Path, float]]) -> dict[str, object]:

@@ -61,7 +61,7 @@ class Page(HTMLParser):
         return [attributes for name, attributes in self.elements if name == tag]
 
     def previews(self) -> list[dict[str, str | None]]:
-        return [image for image in self.of("img") if "data-step" in image]
+        return [image for image in self.of("img") if "data-where" in image]
 
 
 def page_of(run: RunDir) -> Page:
@@ -112,9 +112,9 @@ def test_every_chart_is_well_formed(tmp_path):
 
 def test_previews_are_rows_of_a_prompt_and_seed_with_the_base_first(tmp_path):
     run = write_run(tmp_path / "mug", seeds=(3, 4))
-    grid = [(image["data-prompt"], image["data-seed"], image["data-step"]) for image in page_of(run).previews()]
+    grid = [(image["data-prompt"], image["data-where"]) for image in page_of(run).previews()]
     columns = ("base, step 0", "step 20", "step 40")
-    assert grid == [(prompt, seed, step) for prompt in PROMPTS for seed in ("3", "4") for step in columns]
+    assert grid == [(prompt, f"{step} · seed {seed}") for prompt in PROMPTS for seed in (3, 4) for step in columns]
 
 
 @pytest.mark.parametrize(

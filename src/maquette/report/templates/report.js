@@ -16,7 +16,8 @@
     copy.className = image.className;
     copy.width = image.width;
     copy.height = image.height;
-    return copy;
+    box.querySelector(".where").textContent = image.dataset.where;
+    box.querySelector(".scores").textContent = image.dataset.scores ?? "";
   };
 
   const show = (row, column) => {
@@ -25,7 +26,6 @@
     at = [row, column];
     fill(dialog, image);
     dialog.querySelector(".words").textContent = image.dataset.prompt;
-    dialog.querySelector(".where").textContent = `${image.dataset.step} · seed ${image.dataset.seed}`;
     away();
     if (!dialog.open) dialog.showModal();
   };
@@ -42,7 +42,6 @@
 
   const enlarge = (image) => {
     fill(lens, image);
-    lens.querySelector("p").textContent = `${image.dataset.step} · seed ${image.dataset.seed}`;
     lens.hidden = false;
     // Beside the picture, on the side that has more room, and always inside the window.
     const box = image.getBoundingClientRect();
