@@ -30,6 +30,7 @@ FROZEN = {
         "--tokenizer",
         "--device",
         "--precision",
+        "--quantize",
         "--out",
     ],
     "init": ["FILE", "--preset"],

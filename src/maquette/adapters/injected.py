@@ -151,7 +151,8 @@ def place(layer: Layer, adapter: str, update: Update) -> None:
                 param = layer.get_parameter(f"{name}.{adapter}.weight")
                 param.data = value.detach().to(param, copy=True).reshape(param.shape)
         return
-    weight = layer.get_base_layer().get_parameter("weight")
+    weight = layer.get_base_layer().weight
+    assert isinstance(weight, Tensor)
     for name in FACTORS["loha" if isinstance(layer, LoHaLayer) else "lokr"]:
         by_adapter = getattr(layer, name)
         value = getattr(update.factors, name.split("_", 1)[1])

@@ -12,6 +12,9 @@ from maquette.adapters.injected import Layer, inject, place
 from maquette.adapters.lora import peft_lora
 from maquette.adapters.lycoris import peft_loha, peft_lokr
 from maquette.adapters.targets import leaves
+from maquette.errors import ModelError
+from maquette.families.quantized import is_quantized
+from maquette.families.weights import some
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,6 +91,7 @@ def is_injectable(update: Update) -> bool:
 
 def add_to_weights(modules: Mapping[str, nn.Module], adapters: Sequence[Worn]) -> list[tuple[Tensor, Tensor]]:
     """Change the base's weights by the updates that no layer expresses; give what they were before."""
+    refuse_written_to(modules, adapters)
     kept: dict[Place, tuple[Tensor, Tensor]] = {}
     known = {name: leaves(module) for name, module in modules.items()}
     for one in adapters:
@@ -97,6 +101,17 @@ def add_to_weights(modules: Mapping[str, nn.Module], adapters: Sequence[Worn]) -
                 _, original = kept.setdefault(at, (weight, weight.detach().clone()))
                 weight.data.copy_(updated(weight.detach(), update, one.strength, norm_of=original))
     return list(kept.values())
+
+
+def refuse_written_to(modules: Mapping[str, nn.Module], adapters: Sequence[Worn]) -> None:
+    """Raise ModelError, naming layers, where updates can only be added to weights that are held in codes."""
+    places = {at for one in adapters for at, update in one.delta.items() if not is_injectable(update)}
+    held = [at.path for at in places if is_quantized(leaves(modules[at.module])[at.path])]
+    if held:
+        raise ModelError(
+            f"The base is quantized, and an adapter changes weights in a way that only whole ones can take: "
+            f"{some(sorted(held))}. Use it without (--quantize none), or fuse it into its base."
+        )
 
 
 def inject_all(module: nn.Module, updates: Mapping[str, Update], strength: float, name: str) -> None:
@@ -138,8 +153,11 @@ def take_off(module: nn.Module, before: Mapping[str, nn.Module], known: Mapping[
 def fuse(modules: Mapping[str, nn.Module], adapters: Sequence[Worn]) -> None:
     """Change the base's weights by all adapters, computed in fp64 and rounded once to the weights' own precision.
 
-    The result computes what the family computes while it wears the same adapters in the same order.
+    The result computes what the family computes while it wears the same adapters in the same order. Raises ModelError
+    for a quantized base, whose weights cannot be written to.
     """
+    if any(is_quantized(module) for module in modules.values()):
+        raise ModelError("Adapters cannot be fused into a quantized base: load it with quantize = none.")
     add_to_weights(modules, adapters)
     for at in dict.fromkeys(at for one in adapters for at in one.delta):
         weight = leaves(modules[at.module])[at.path].weight

@@ -69,6 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     logging.getLogger("maquette").addHandler(_TERMINAL)  # adding it twice is adding it once
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it tells of packages that nothing here wants
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it tells of kernels that nothing here calls
     try:
         code = app(args=arguments, prog_name="maquette", standalone_mode=False)
     except Interrupted as stop:

@@ -35,6 +35,7 @@ def generate(  # noqa: PLR0913 - one parameter for each flag
     tokenizer: Annotated[str | None, typer.Option("--tokenizer", help="Vocabulary for a single-file base.")] = None,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")] = "auto",
     precision: Annotated[str | None, typer.Option("--precision", help="auto, fp32, bf16 or fp16.")] = None,
+    quantize: Annotated[str | None, typer.Option("--quantize", help="none, int8 or nf4. Default: as the run.")] = None,
     out: Annotated[Path, typer.Option("--out", help="Folder of the pictures; what exists is skipped.")] = Path(
         "pictures"
     ),
@@ -58,6 +59,8 @@ def generate(  # noqa: PLR0913 - one parameter for each flag
         raise ConfigError("--height and --width go together; give both or neither.")
     if precision not in (None, "auto", "fp32", "bf16", "fp16"):
         raise ConfigError(f"--precision {precision}: must be auto, fp32, bf16 or fp16.")
+    if quantize not in (None, "none", "int8", "nf4"):
+        raise ConfigError(f"--quantize {quantize}: must be none, int8 or nf4.")
     if clip_skip is not None and clip_skip < 0:
         raise ConfigError(f"--clip-skip {clip_skip}: must be 0 (none) or more.")
     adapters = with_strengths(adapter or [], scale or [])
@@ -79,7 +82,7 @@ def generate(  # noqa: PLR0913 - one parameter for each flag
         for prompt in wanted
         for i in range(num)
     ]
-    maker = Maker(base or None, adapters, clip_skip, tokenizer, device, precision)
+    maker = Maker(base or None, adapters, clip_skip, tokenizer, device, precision, quantize)
     grid = make_pictures(maker, requests, out)
     typer.echo(f"{len(requests)} pictures and their grid: {grid}")
 

@@ -62,6 +62,12 @@ def _model(config: "RunConfig") -> Iterator[tuple[str, str]]:
         yield "model.tokenizer", "is only used for a single-file base; a folder or hub id brings its own. Remove it."
     if model.precision == "fp16" and config.training.device == "cpu":
         yield "model.precision", 'is "fp16", which a CPU cannot train in; use "fp32" or "bf16".'
+    if model.quantize != "none" and isinstance(config.adapter, FullConfig):
+        yield (
+            "model.quantize",
+            f'is "{model.quantize}", but adapter.kind = "full" trains the weights themselves, which codes of few bits '
+            'cannot follow; set it to "none", or train an adapter.',
+        )
 
 
 def _sources(config: "RunConfig") -> Iterator[tuple[str, str]]:

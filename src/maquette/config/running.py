@@ -41,6 +41,11 @@ class ModelConfig(Section):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """How frozen weights and activations are held; what is trained is always fp32. "auto" is bf16 where the device has
     it and the denoiser is larger than 100 M parameters, else fp32. Source: measured."""
+    quantize: Literal["none", "int8", "nf4"] = "none"
+    """How the denoiser's frozen linear layers are held: in 8 bits (one scale for each row) or 4 (normal-float, one
+    scale for 64 weights), half or a good quarter of bf16's memory; adapters on top stay fp32. Needs the extra quant:
+    pip install "maquette[quant]". What is learned answers the quantized base; in the whole one it looks a little
+    different. Source: Dettmers et al. 2022 (arXiv 2208.07339), 2023 (arXiv 2305.14314)."""
     clip_skip: Whole = 0
     """How many of the text encoder's last layers to leave out, beyond the family's own choice. Source: S0 (0)."""
 

@@ -7,11 +7,13 @@ from difflib import get_close_matches
 from importlib.metadata import entry_points
 from pathlib import Path
 
+from maquette.config.running import ModelConfig
 from maquette.errors import ModelError
 from maquette.families import hub
 from maquette.families.base import Family
 from maquette.families.parts import Options
 from maquette.families.placement import Precision, choose_device
+from maquette.families.quantized import Quantization, check_quantize
 from maquette.families.weights import CONVERT, PICKLED, read_json
 
 FAMILIES: Mapping[str, str] = {
@@ -28,7 +30,7 @@ Loader = Callable[[Path, Options], Family]
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
-def load_family(
+def load_family(  # noqa: PLR0913 - one parameter for each setting of [model]
     base: str | Path,
     *,
     device: str = "cpu",
@@ -38,6 +40,7 @@ def load_family(
     vae: str | None = None,
     tokenizer: str | None = None,
     clip_skip: int = 0,
+    quantize: Quantization = "none",
 ) -> Family:
     """A base model, its weights on a device and ready for inference.
 
@@ -46,7 +49,9 @@ def load_family(
     vae: folder or hub id of an autoencoder to use instead of the base's own.
     tokenizer: folder or hub id with the vocabulary, for a single file, which has none.
     clip_skip: how many of the text encoders' last layers to leave out.
-    Raises ModelError, or ConfigError for a device or precision that there is not, saying what to do.
+    quantize: how the denoiser's linear layers are held; only adapters can then be trained.
+    Raises ModelError, or ConfigError for a device or precision that there is not, or MissingDependencyError where
+    quantizing needs a package, saying what to do.
     """
     options = Options(
         device=choose_device(device),
@@ -54,7 +59,9 @@ def load_family(
         variant=variant,
         vae=None if vae is None else part_folder(vae, "vae"),
         clip_skip=clip_skip,
+        quantize=quantize,
     )
+    check_quantize(quantize, options.device)
     path = locate(str(base), revision, variant)
     if path.is_file():
         if revision or variant:
@@ -65,6 +72,21 @@ def load_family(
     if tokenizer is not None:
         raise ModelError(f"{path}: has a tokenizer of its own; leave model.tokenizer (--tokenizer) out.")
     return loader(detect(path))(path, options)
+
+
+def load_model(model: ModelConfig, *, device: str, precision: Precision | None = None) -> Family:
+    """The base that a configuration asks for, as ``load_family`` loads it; ``precision`` overrules its own."""
+    return load_family(
+        model.base,
+        device=device,
+        precision=precision or model.precision,
+        revision=model.revision,
+        variant=model.variant,
+        vae=model.vae,
+        tokenizer=model.tokenizer,
+        clip_skip=model.clip_skip,
+        quantize=model.quantize,
+    )
 
 
 def locate(base: str, revision: str | None = None, variant: str | None = None) -> Path:

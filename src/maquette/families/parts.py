@@ -16,6 +16,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 from maquette.diffusion.scheduler import read_scheduler
 from maquette.errors import ModelError
 from maquette.families.placement import Precision, choose_dtype
+from maquette.families.quantized import Quantization, quantized
 from maquette.families.text import TextEncoder, with_special_tokens
 from maquette.families.vae import safe_dtype
 from maquette.families.weights import blank, count_parameters, fill, read_json, read_tensors, weight_files
@@ -34,6 +35,7 @@ class Options:
 
     vae: folder of an autoencoder that replaces the checkpoint's own.
     variant: which weight files, such as "fp16". clip_skip: how many of the text encoders' last layers to leave out.
+    quantize: how the denoiser's linear layers are held.
     """
 
     device: torch.device
@@ -41,6 +43,7 @@ class Options:
     variant: str | None = None
     vae: Path | None = None
     clip_skip: int = 0
+    quantize: Quantization = "none"
 
 
 def check_parts(folder: Path, parts: Sequence[str], options: Options) -> None:
@@ -63,7 +66,18 @@ def folder_dtype(folder: Path, options: Options) -> torch.dtype:
 def read_unet(folder: Path, options: Options, dtype: torch.dtype) -> UNet2DConditionModel:
     """The denoiser in ``folder``."""
     unet = blank_unet(read_json(folder / "config.json"), str(folder))
-    return fill(unet, read_tensors(weight_files(folder, options.variant)), options.device, dtype, str(folder))
+    return fill_unet(unet, read_tensors(weight_files(folder, options.variant)), options, dtype, str(folder))
+
+
+def fill_unet(
+    unet: UNet2DConditionModel, tensors: Tensors, options: Options, dtype: torch.dtype, where: str
+) -> UNet2DConditionModel:
+    """A blank denoiser with its weights, quantized where the options ask for that, on their device.
+
+    What is quantized goes to the device layer by layer: all of it in full may be more than fits there.
+    """
+    first = options.device if options.quantize == "none" else torch.device("cpu")
+    return quantized(fill(unet, tensors, first, dtype, where), options.quantize, options.device)
 
 
 def blank_unet(config: Mapping[str, object], where: str) -> UNet2DConditionModel:

@@ -19,8 +19,9 @@ from maquette.config.load import load_config
 from maquette.config.running import ModelConfig
 from maquette.errors import CheckpointError, ConfigError, DataError
 from maquette.families.base import Family
-from maquette.families.load import load_family, written
+from maquette.families.load import load_model, written
 from maquette.families.placement import Precision
+from maquette.families.quantized import Quantization
 from maquette.generation.files import read_settings, settings_of, write_picture
 from maquette.generation.grid import write_grid
 from maquette.generation.memory import enough_memory
@@ -38,8 +39,8 @@ class Maker:
     """What pictures are made with.
 
     adapters: (file or run folder, strength). base: a name, or a name with how it is loaded; None is the base of the
-    first adapter that lies in a run, loaded as that run had it, else the embedded one. clip_skip, tokenizer, precision:
-    None is what that run had, else the defaults of [model].
+    first adapter that lies in a run, loaded as that run had it, else the embedded one. clip_skip, tokenizer, precision,
+    quantize: None is what that run had, else the defaults of [model].
     """
 
     base: str | ModelConfig | None
@@ -48,6 +49,7 @@ class Maker:
     tokenizer: str | None = None
     device: str = "auto"
     precision: Precision | None = None
+    quantize: Quantization | None = None
 
     def model(self) -> ModelConfig:
         """The base and how it is loaded. Raises ConfigError for a run that trained no adapter but a whole model."""
@@ -62,7 +64,7 @@ class Maker:
             found = ModelConfig(base=self.base)
         else:
             found = next((config.model for config in runs.values()), ModelConfig())
-        given = {"clip_skip": self.clip_skip, "tokenizer": self.tokenizer, "precision": self.precision}
+        given = {key: getattr(self, key) for key in ("clip_skip", "tokenizer", "precision", "quantize")}
         return found.model_copy(update={key: value for key, value in given.items() if value is not None})
 
     def described(self) -> dict[str, object]:
@@ -82,6 +84,7 @@ def described(model: ModelConfig, adapters: Sequence[tuple[Path, float]]) -> dic
         "base": Path(model.base).name,
         "vae": None if model.vae is None else Path(model.vae).name,
         "precision": model.precision,
+        "quantize": model.quantize,
         "adapters": [[path.name, strength] for path, strength in adapters],
         "clip_skip": model.clip_skip,
     }
@@ -90,17 +93,7 @@ def described(model: ModelConfig, adapters: Sequence[tuple[Path, float]]) -> dic
 @contextmanager
 def opened(maker: Maker) -> Generator[Family]:
     """The base of a maker, wearing its adapters."""
-    model = maker.model()
-    family = load_family(
-        model.base,
-        device=maker.device,
-        precision=model.precision,
-        revision=model.revision,
-        variant=model.variant,
-        vae=model.vae,
-        tokenizer=model.tokenizer,
-        clip_skip=model.clip_skip,
-    )
+    family = load_model(maker.model(), device=maker.device)
     layout = layout_of(family.modules)
     adapters = [Worn(read_adapter(path, layout).delta, strength) for path, strength in maker.adapters]
     with worn(family.modules, adapters):

@@ -15,7 +15,8 @@ from maquette.data.image import decode
 from maquette.data.sample import Sample
 from maquette.errors import CheckpointError, ConfigError
 from maquette.families.base import Family
-from maquette.families.load import load_family
+from maquette.families.load import load_model
+from maquette.families.quantized import check_quantize
 from maquette.families.weights import some
 from maquette.generation.sample import Request, check_request
 from maquette.report.pictures import FOLDER, save_thumbnails
@@ -28,22 +29,14 @@ from maquette.training.weighting import weighting_of
 
 def load_base(config: RunConfig) -> Family:
     """The base model of a run. What will be trained whole is loaded in fp32, so that nothing of it is rounded away."""
-    model = config.model
-    return load_family(
-        model.base,
-        device=config.training.device,
-        precision="fp32" if isinstance(config.adapter, FullConfig) else model.precision,
-        revision=model.revision,
-        variant=model.variant,
-        vae=model.vae,
-        tokenizer=model.tokenizer,
-        clip_skip=model.clip_skip,
-    )
+    whole = isinstance(config.adapter, FullConfig)
+    return load_model(config.model, device=config.training.device, precision="fp32" if whole else None)
 
 
 def check_packages(config: RunConfig, device: torch.device) -> None:
-    """Raise MissingDependencyError, or ConfigError, for an optimizer or a tracker that does not work here."""
+    """Raise MissingDependencyError, or ConfigError, for an optimizer, tracker or quantizer that does not work here."""
     check_trackers(config.logging)
+    check_quantize(config.model.quantize, device)
     anything = nn.Parameter(torch.zeros(1, device=device))
     build_optimizer(config.optimizer, [ParamGroup("", [anything], config.denoiser_lr)])
 

@@ -18,6 +18,7 @@ from maquette.data.sample import Sample
 from maquette.errors import ModelError
 from maquette.families.base import Family
 from maquette.families.placement import choose_dtype
+from maquette.families.quantized import num_parameters
 from maquette.training.ema import Ema
 from maquette.training.idle import Idle, idle_in
 from maquette.training.objective import Objective, denoising
@@ -63,7 +64,7 @@ def assemble(config: RunConfig, family: Family, dataset: Dataset, held: Dataset 
     steps = config.training.steps
     assert steps != "auto"
     denoiser = family.modules["denoiser"]
-    compute = choose_dtype(config.model.precision, device, sum(param.numel() for param in denoiser.parameters()))
+    compute = choose_dtype(config.model.precision, device, num_parameters(denoiser))
     rng = rng_at(config.training.seed, 0, stream="adapter")
     trainable = attach(config, family, steps=steps, weight_decay=config.optimizer.weight_decay, rng=rng)
     if config.training.gradient_checkpointing:

@@ -11,6 +11,7 @@ CASES = [
     (["model.base=x.safetensors", "model.variant=fp16"], "model.variant", "single-file", ["model.base=a/b"]),
     (["model.tokenizer=a/b"], "model.tokenizer", "single-file", ["model.base=x.safetensors"]),
     (["model.precision=fp16", "training.device=cpu"], "model.precision", "CPU", ["training.device=cuda"]),
+    (["adapter.kind=full", "model.quantize=nf4"], "model.quantize", "adapter.kind", ["adapter.kind=dora"]),
     (["data.folder=a", "data.dataset=b"], "data.dataset", "keep one", None),
     (["data.split=train"], "data.split", "data.dataset", ["data.dataset=b"]),
     (["data.image_column=x"], "data.image_column", "data.dataset", ["data.dataset=b"]),
