@@ -116,7 +116,11 @@ def _people(judge: Judge, pictures: Pictures) -> list[Tensor | None]:
 
 def _distance(judge: Judge, ones: Pictures, others: Pictures) -> Float[Tensor, " n"]:
     check_pairs(ones, others)
-    return 1 - (by_size(judge.look_features, ones) * by_size(judge.look_features, others)).sum(1)
+    unique = {id(picture): picture for picture in (*ones, *others)}  # a reference is paired with many pictures
+    place = {key: row for row, key in enumerate(unique)}
+    looks = by_size(judge.look_features, list(unique.values()))
+    left, right = (looks[[place[id(picture)] for picture in side]] for side in (ones, others))
+    return 1 - (left * right).sum(1)
 
 
 def check_pairs(ones: Pictures, others: Pictures) -> None:
