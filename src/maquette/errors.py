@@ -29,5 +29,13 @@ class MissingDependencyError(MaquetteError):
     """An optional package is needed and not installed; the message names the extra that brings it."""
 
 
+class EndedElsewhere(MaquetteError):
+    """Another process of the same run has ended with an error and says why: this one ends with its exit code."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__("another process of this run has ended, and says why.")
+        self.code = code
+
+
 class Interrupted(MaquetteError):
     """The run was asked to stop and has saved its state: the command line exits with code 130."""

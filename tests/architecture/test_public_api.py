@@ -36,5 +36,5 @@ def test_an_unknown_name_is_an_attribute_error():
 
 def test_errors_form_one_tree():
     classes = [value for value in vars(errors).values() if isinstance(value, type)]
-    assert len(classes) == 7
+    assert len(classes) == 8
     assert all(issubclass(each, errors.MaquetteError) for each in classes)

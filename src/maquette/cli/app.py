@@ -22,7 +22,8 @@ from maquette.cli.presets import presets
 from maquette.cli.report import report
 from maquette.cli.train import train
 from maquette.cli.world import world_app
-from maquette.errors import Interrupted, MaquetteError
+from maquette.errors import EndedElsewhere, Interrupted, MaquetteError
+from maquette.training.launch import launched_rank
 
 DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
 """Disks that are full or closed: nothing that maquette could have done better."""
@@ -67,6 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0: done. 2: a mistake in what was asked, explained in one paragraph. 130: interrupted. 1: a fault of maquette's own,
     with the traceback in a file that is named.
     """
+    _TERMINAL.setLevel(logging.WARNING if launched_rank() == 0 else logging.CRITICAL)  # the first process speaks
     logging.getLogger("maquette").addHandler(_TERMINAL)  # adding it twice is adding it once
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it tells of packages that nothing here wants
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it tells of kernels that nothing here calls
@@ -74,6 +76,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = app(args=arguments, prog_name="maquette", standalone_mode=False)
     except Interrupted as stop:
         return _stopped(str(stop))
+    except EndedElsewhere as error:
+        return error.code
     except MaquetteError as error:
         return _say(str(error), 2)
     except typer.TyperException as error:

@@ -47,14 +47,25 @@ def train(
         if out is None:
             raise ConfigError("--resume: which run? Name its folder with --out, as when it began.")
         source = out / "config.toml"
-    config, out = read_settings(source, prompt, base, out, preset, device, set_)
-
     from maquette.config.load import require_pictures
+    from maquette.training.launch import num_launched
 
-    require_pictures(config)
-    from maquette.training.session import run  # here, since it imports torch
+    def settings() -> tuple["RunConfig", Path]:
+        config, folder = read_settings(source, prompt, base, out, preset, device, set_)
+        require_pictures(config)
+        return config, folder
 
-    directory = run(config, out=out, resume=resume)
+    if num_launched() == 1:  # mistakes are told before torch is imported, which takes seconds
+        settings()
+    from maquette.training.processes import together
+
+    with together() as processes:  # of several processes, one tells a mistake for all
+        config, folder = settings()
+        from maquette.training.session import run
+
+        directory = run(config, out=folder, resume=resume, processes=processes)
+    if not processes.is_first:
+        return
     made = sorted(path for path in directory.export.iterdir() if path.suffix == ".safetensors" or path.name == "model")
     typer.echo(f"Report: {directory.report}\nTrained: {', '.join(map(str, made))}")
 

@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from random import Random
+from typing import overload
 
 import torch
 from jaxtyping import Float
@@ -25,6 +27,28 @@ from maquette.data.view import View, centre_view, kept_views, num_views, random_
 from maquette.errors import DataError
 from maquette.families.base import Family
 from maquette.types import ImageCode, Tokens, TrainBatch
+
+
+@dataclass(frozen=True, slots=True)
+class Parts(Sequence[TrainBatch]):
+    """The micro-batches of a step, each made when it is asked for: of several processes, each makes only its own."""
+
+    rows: Sequence[mix.MicroBatch]
+    make: Callable[[mix.MicroBatch], TrainBatch]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @overload
+    def __getitem__(self, index: int) -> TrainBatch: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> "Parts": ...
+
+    def __getitem__(self, index: int | slice) -> "TrainBatch | Parts":
+        if isinstance(index, slice):
+            return Parts(self.rows[index], self.make)
+        return self.make(self.rows[index])
 
 
 @dataclass(slots=True)
@@ -55,8 +79,10 @@ class Dataset:
         """Whether captions are still embedded after ``prepare``."""
         return self.text_trained or self.config.captions.shuffle
 
-    def prepare(self, report: Callable[[int, int, str], None] | None = None) -> None:
+    def prepare(self, report: Callable[[int, int, str], None] | None = None, share: slice = slice(None)) -> None:
         """Encode everything that will be read from the cache; ``report`` is told (done, total, name) after each.
+
+        share: which part of the work, where several processes fill one cache.
 
         All damaged, changed and unusable pictures are listed in one DataError.
         """
@@ -66,6 +92,7 @@ class Dataset:
                 work += [(sample.name, lambda i=i, view=view: self._shown(i, view)) for view in self._views(i)]
         if not self.needs_text_encoder:
             work += [(text, lambda text=text: self.encoders.text(text, keep=True)) for text in self._captions()]
+        work = work[share]
         problems: dict[str, None] = {}
         for done, (name, do) in enumerate(work, 1):
             try:
@@ -77,9 +104,9 @@ class Dataset:
         if problems:
             raise DataError("\n".join(problems))
 
-    def batches_at(self, step: int) -> list[TrainBatch]:
+    def batches_at(self, step: int) -> Sequence[TrainBatch]:
         """The micro-batches of a step, from 0, for ``training.loop.train``."""
-        return [self._batch(step, rows) for rows in self.plan(step)]
+        return Parts(self.plan(step), partial(self._batch, step))
 
     def names_at(self, step: int) -> list[str]:
         """The pictures of a step, for messages."""

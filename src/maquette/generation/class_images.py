@@ -22,7 +22,7 @@ Report = Callable[[int, int, str], None]
 
 
 def complete_classes(
-    config: RunConfig, family: Family, folder: Path, sizes: Sequence[Size], report: Report
+    config: RunConfig, family: Family, folder: Path, sizes: Sequence[Size], report: Report, share: slice = slice(None)
 ) -> list[Path | None]:
     """For each concept, the folder with its class images, as many as the run wants; missing ones are made.
 
@@ -30,6 +30,7 @@ def complete_classes(
     the run's seed and the picture's number, so an interrupted start goes on where it stopped. Pictures go to the folder
     that the configuration names, or to one in ``folder``; those that are there already count and stay.
     sizes: what pictures are trained at; class images are made at the base's own size, unless that is smaller.
+    share: which of them to make here, where several processes make them together.
     """
     section = config.class_images
     if section is None:
@@ -55,17 +56,19 @@ def complete_classes(
             )
             for i in range(wanted - _given(target))
         ]
-        _complete(family, target, requests, {"base": Path(str(config.model.base)).name}, report)
+        _complete(family, target, requests, {"base": Path(str(config.model.base)).name}, report, share)
         folders.append(target)
     return folders
 
 
 def _complete(
-    family: Family, target: Path, requests: list[Request], made_with: dict[str, object], report: Report
+    family: Family, target: Path, requests: list[Request], made_with: dict[str, object], report: Report, share: slice
 ) -> None:
     paths = [target / f"class-{i:04d}.png" for i in range(len(requests))]
-    missing = [i for i, path in enumerate(paths) if not path.exists()]
-    there = [i for i in range(len(paths)) if i not in missing]
+    # By number and not by what is missing: that changes as the processes work.
+    mine = range(len(paths))[share]
+    missing = [i for i in mine if not paths[i].exists()]
+    there = [i for i in mine if i not in missing]
     if other := [paths[i].name for i in there if read_settings(paths[i])["prompt"] != requests[i].prompt]:
         raise DataError(
             f"{target}: holds class images that were made for another prompt than class_images.prompt: "

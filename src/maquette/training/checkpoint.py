@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+import torch.distributed as dist
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -56,6 +57,7 @@ def environment() -> dict[str, Json]:
         "threads": torch.get_num_threads(),
         "instruction set": torch.backends.cpu.get_cpu_capability(),
         "gpu": gpu,
+        "processes": dist.get_world_size() if dist.is_initialized() else 1,
     }
 
 

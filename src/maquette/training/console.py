@@ -47,9 +47,12 @@ class Line:
 
 
 @contextmanager
-def training_line(steps: int) -> Generator[Line]:
-    """A live line while the block trains."""
+def training_line(steps: int, *, shown: bool = True) -> Generator[Line]:
+    """A live line while the block trains; ``shown`` in one of several processes."""
     console = Console(stderr=True)
+    if not shown:
+        yield Line(steps, lambda _step, _text: None)
+        return
     if not console.is_terminal:
         yield Line(steps, _plain())
         return
@@ -72,7 +75,7 @@ def _plain() -> Callable[[int, str], None]:
 
 
 @contextmanager
-def counting(what: str) -> Generator[Callable[[int, int, str], None]]:
+def counting(what: str, *, shown: bool = True) -> Generator[Callable[[int, int, str], None]]:
     """A bar for work of known length: call it with (done, total, name) after each piece."""
     console = Console(stderr=True)
     with Progress(
@@ -81,7 +84,7 @@ def counting(what: str) -> Generator[Callable[[int, int, str], None]]:
         TextColumn("{task.completed}/{task.total}"),
         console=console,
         transient=True,
-        disable=not console.is_terminal,
+        disable=not (shown and console.is_terminal),
     ) as progress:
         task = progress.add_task(what, total=None)
         yield lambda done, total, name: progress.update(task, completed=done, total=total, description=f"{what} {name}")

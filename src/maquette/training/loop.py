@@ -69,7 +69,8 @@ def train(  # noqa: PLR0913 - what a step needs, each named once; a bundle of th
 ) -> Iterator[StepStats]:
     """Advance ``progress`` to ``steps``; yield one record after every optimiser step.
 
-    batches_at: step -> its micro-batches, whose gradients are averaged. rng_at: (step, micro-batch) -> its generator.
+    batches_at: step -> its micro-batches, whose gradients are averaged; of several processes, each asks for its own of
+    them only. rng_at: (step, micro-batch) -> its generator, so that it does not matter which process computes it.
     lr_at: step -> multiple of each group's own learning rate. ``optimizer`` has one group per group of ``trainable``.
     Step s depends on (weights, optimiser state, s) alone: batches, noise and rates are functions of s, so a resumed run
     repeats the uninterrupted one bit for bit.
@@ -79,23 +80,27 @@ def train(  # noqa: PLR0913 - what a step needs, each named once; a bundle of th
         for slot, group in zip(optimizer.param_groups, trainable.groups, strict=True):
             slot["lr"] = group.lr * lr_at(step)
         micro = batches_at(step)
-        losses = [
-            accumulate(trainable, objective, batch, rng_at(step, i), 1 / len(micro), runtime)
-            for i, batch in enumerate(micro)
-        ]
-        runtime.unscale(optimizer)
+        losses: list[Tensor] = []
+        images = 0
+        for i in runtime.processes.share(len(micro)):
+            batch = micro[i]
+            losses.append(accumulate(trainable, objective, batch, rng_at(step, i), 1 / len(micro), runtime))
+            images += batch.weight.shape[0]
         active = [group for group in trainable.groups if group.is_active(step)]
         for group in trainable.groups:
             if group not in active:  # without a gradient the optimiser leaves the weights and its moments alone
                 for param in group.params:
                     param.grad = None
+        moving = [param for group in active for param in group.params]
+        loss, images = runtime.gathered(moving, torch.stack(losses).sum(), images)
+        runtime.unscale(optimizer)
         grad_norm = clip_gradients(active, max_grad_norm)
         runtime.step(optimizer)
         optimizer.zero_grad(set_to_none=True)
         progress.step += 1
-        progress.images_seen += sum(batch.weight.shape[0] for batch in micro)
+        progress.images_seen += images
         rates = {g.name: slot["lr"] for slot, g in zip(optimizer.param_groups, trainable.groups, strict=True)}
-        yield StepStats(progress.step, progress.images_seen, torch.stack(losses).sum(), grad_norm, rates)
+        yield StepStats(progress.step, progress.images_seen, loss, grad_norm, rates)
 
 
 def accumulate(

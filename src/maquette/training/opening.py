@@ -27,10 +27,10 @@ from maquette.training.trackers import check_trackers
 from maquette.training.weighting import weighting_of
 
 
-def load_base(config: RunConfig) -> Family:
-    """The base model of a run. What will be trained whole is loaded in fp32, so that nothing of it is rounded away."""
+def load_base(config: RunConfig, device: torch.device) -> Family:
+    """The base model of a run, on its device. What is trained whole is in fp32, so that nothing of it is rounded."""
     whole = isinstance(config.adapter, FullConfig)
-    return load_model(config.model, device=config.training.device, precision="fp32" if whole else None)
+    return load_model(config.model, device=str(device), precision="fp32" if whole else None)
 
 
 def check_packages(config: RunConfig, device: torch.device) -> None:

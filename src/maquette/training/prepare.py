@@ -23,6 +23,7 @@ from maquette.training.ema import Ema
 from maquette.training.idle import Idle, idle_in
 from maquette.training.objective import Objective, denoising
 from maquette.training.optim import build_optimizer
+from maquette.training.processes import Processes
 from maquette.training.runtime import Runtime
 from maquette.training.seeds import rng_at
 from maquette.training.weighting import weighting_of
@@ -59,7 +60,14 @@ def data_sets(
     return build(config, trained, family, cache, device), build(config, held, family, cache, device)
 
 
-def assemble(config: RunConfig, family: Family, dataset: Dataset, held: Dataset | None, device: torch.device) -> Job:
+def assemble(
+    config: RunConfig,
+    family: Family,
+    dataset: Dataset,
+    held: Dataset | None,
+    device: torch.device,
+    processes: Processes,
+) -> Job:
     """Attach what is trained to the family and put the optimiser over it. ``config`` is resolved."""
     steps = config.training.steps
     assert steps != "auto"
@@ -80,7 +88,9 @@ def assemble(config: RunConfig, family: Family, dataset: Dataset, held: Dataset 
         objective=denoising(family, weighting_of(config.loss.weighting), noise_offset=config.loss.noise_offset),
         optimizer=build_optimizer(config.optimizer, trainable.groups),
         ema=None if ema is None else Ema(trainable.groups, ema.half_life_images),
-        runtime=Runtime(device, compute, torch.amp.GradScaler(device.type) if compute is torch.float16 else None),
+        runtime=Runtime(
+            device, compute, torch.amp.GradScaler(device.type) if compute is torch.float16 else None, processes
+        ),
         steps=steps,
         idle=idle_in(family, dataset, device),
     )

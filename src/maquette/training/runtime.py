@@ -1,11 +1,16 @@
-"""Where and in what precision a step runs: autocast, gradient scaling, devices."""
+"""Where and in what precision a step runs: autocast, gradient scaling, devices, processes."""
 
+import hashlib
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
+import psutil
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
+
+from maquette.training.processes import ALONE, Processes
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,11 +19,13 @@ class Runtime:
 
     compute: dtype of matrix products; fp32 switches autocast off.
     scaler: loss scaling, needed by fp16 alone, whose small gradients would vanish.
+    processes: who shares the micro-batches of a step.
     """
 
     device: torch.device
     compute: torch.dtype = torch.float32
     scaler: torch.amp.GradScaler | None = None
+    processes: Processes = ALONE
 
     def forward(self) -> AbstractContextManager[object]:
         """The context that a forward pass runs in."""
@@ -29,6 +36,24 @@ class Runtime:
     def backward(self, loss: Tensor) -> None:
         """Accumulate gradients, scaled where the precision needs it."""
         torch.autograd.backward(loss if self.scaler is None else self.scaler.scale(loss))
+
+    def gathered(self, params: Sequence[nn.Parameter], loss: Tensor, images: int) -> tuple[Tensor, int]:
+        """Add up gradients, loss and number of pictures over all processes; alone, they are whole already.
+
+        A parameter without a gradient in one process gets the others'; without one in any, it has none.
+        """
+        if self.processes.count == 1:
+            return loss, images
+        moved = [param.grad is not None for param in params]
+        told = self.processes.meet(images, int.from_bytes(hashlib.sha256(bytes(moved)).digest()[:7]))
+        if len({pattern for _, pattern in told}) > 1:
+            moved = self.processes.any_of(moved)
+        for param, is_moved in zip(params, moved, strict=True):
+            if is_moved and param.grad is None:
+                param.grad = torch.zeros_like(param)
+        loss = loss.clone()
+        self.processes.add([*(param.grad for param in params if param.grad is not None), loss])
+        return loss, sum(count for count, _ in told)
 
     def unscale(self, optimizer: Optimizer) -> None:
         """Bring accumulated gradients back to their true size, before they are clipped."""
@@ -46,3 +71,10 @@ class Runtime:
 
 ON_CPU = Runtime(torch.device("cpu"))
 """The processor, in fp32."""
+
+
+def memory_in_use(device: torch.device) -> int:
+    """The most memory of a GPU that was in use, or what the process has of the machine's, in bytes."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return psutil.Process().memory_info().rss

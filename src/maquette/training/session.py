@@ -1,26 +1,22 @@
 """A run from its configuration to its files: the only consumer of the loop that writes anything."""
 
-import json
 import logging
 import math
 import time
 from collections.abc import Iterable, Sequence, Set
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import psutil
 import torch
 
-from maquette.adapters.keys import Layout, layout_of
+from maquette.adapters.keys import Layout
 from maquette.config.load import load_config
 from maquette.config.schema import RunConfig, resolved
-from maquette.config.toml import dump
-from maquette.data.buckets import fitted
-from maquette.data.gather import gather, training_sizes
+from maquette.data.gather import gather
 from maquette.data.sample import Scan
 from maquette.errors import Interrupted
 from maquette.families.placement import choose_device
-from maquette.generation.class_images import complete_classes
 from maquette.generation.memory import enough_memory
 from maquette.generation.sample import Request
 from maquette.report.card import write_card
@@ -37,9 +33,7 @@ from maquette.runs.events import (
     keep_until,
     read_events,
 )
-from maquette.runs.files import write_text
 from maquette.runs.rundir import RunDir, create_run, open_run
-from maquette.training import prepare
 from maquette.training.checkpoint import (
     checkpoint_path,
     environment_changes,
@@ -48,26 +42,22 @@ from maquette.training.checkpoint import (
     resumable,
     write_checkpoint,
 )
-from maquette.training.console import counting, training_line
+from maquette.training.console import training_line
 from maquette.training.finish import export_result, export_step
 from maquette.training.guard import check_finite
 from maquette.training.loop import Progress, StepStats, train
-from maquette.training.opening import (
-    check_fit,
-    check_packages,
-    keep_thumbnails,
-    load_base,
-    refuse_changes,
-)
+from maquette.training.opening import check_packages, refuse_changes
 from maquette.training.prepare import Job
-from maquette.training.previews import make_previews, requests_of
+from maquette.training.previews import make_previews
+from maquette.training.processes import ALONE, Processes, check_share
+from maquette.training.ready import ready
+from maquette.training.runtime import memory_in_use
 from maquette.training.schedule import rate_at
 from maquette.training.seeds import rng_at
-from maquette.training.signals import asked, breaking_off, stopping
+from maquette.training.signals import breaking_off, stopping, wishes
 from maquette.training.state import pieces_of, restore
 from maquette.training.trackers import Tracker, open_trackers
 from maquette.training.validation import validation_loss
-from maquette.training.versions import versions
 
 logger = logging.getLogger(__name__)
 
@@ -77,53 +67,30 @@ LESS_MEMORY = (
 )
 
 
-def run(config: RunConfig, *, out: Path, resume: bool = False) -> RunDir:
+def run(config: RunConfig, *, out: Path, resume: bool = False, processes: Processes = ALONE) -> RunDir:
     """Train as a configuration says; what comes out lies in ``out``.
 
-    resume: go on from the newest checkpoint of the run in ``out``. Raises a MaquetteError for anything wrong with the
-    request, and Interrupted, with a checkpoint saved, when asked to stop.
+    resume: go on from the newest checkpoint of the run in ``out``. processes: who shares the work, all with the same
+    arguments (`processes.together`). Raises a MaquetteError for anything wrong with the request, and Interrupted, with
+    a checkpoint saved, when asked to stop.
     """
-    directory = open_run(out) if resume else create_run(out)
-    device = choose_device(config.training.device)
+    check_share(config.training.gradient_accumulation, processes)
+    device = processes.device(choose_device(config.training.device))
     check_packages(config, device)
+    if processes.is_first:
+        directory = open_run(out) if resume else create_run(out)
+    processes.meet()
+    directory = RunDir(out)
     scan = gather(config.model_copy(update={"class_images": None}))  # some of those may be missing yet
     config = resolved(config, pictures=sum(not sample.is_class for sample in scan.usable()))
     if resume:
         refuse_changes(load_config(directory.config), config)
     with enough_memory(LESS_MEMORY), breaking_off():
-        session = prepared(config, scan, directory, device)
+        session = Session(*ready(config, scan, directory, device, processes))
         session.open(resume=resume)
         session.train()
         session.close()
     return directory
-
-
-def prepared(config: RunConfig, scan: Scan, directory: RunDir, device: torch.device) -> "Session":
-    """Load the base, make missing class images, encode the pictures, and attach what is trained.
-
-    What takes long comes last: a mistake is found before it.
-    """
-    family = load_base(config)
-    layout = layout_of(family.modules)
-    sizes = training_sizes(config.data, family.default_size, family.size_multiple)
-    scan = fitted(scan, sizes, upscale=config.data.upscale)
-    check_fit(config, family, requests := requests_of(config, scan.usable()))
-    write_text(directory.config, dump(config))
-    write_text(directory.versions, json.dumps(versions(), indent=2) + "\n")
-    with counting("Class images") as report:
-        folders = complete_classes(config, family, directory.root / "class_images", sizes, report)
-    if folders:
-        scan = fitted(gather(config, class_folders=folders), sizes, upscale=config.data.upscale)
-    samples = scan.usable()
-    keep_thumbnails(directory, samples, shown=config.output.thumbnails)
-    dataset, held = prepare.data_sets(config, samples, family, directory.root / "cache", device)
-    for part in (dataset, held):
-        if part is not None:
-            with counting("Encoding") as report:
-                part.prepare(report)
-    job = prepare.assemble(config, family, dataset, held, device)
-    job.idle.leave()
-    return Session(job, directory, layout, requests, scan)
 
 
 @dataclass(slots=True, eq=False)
@@ -147,7 +114,7 @@ class Session:
         """Begin the log, or go on with it from the newest checkpoint."""
         if resume and resumable(self.directory.checkpoints):
             self._restore()
-        elif self.directory.events.exists():
+        elif self.is_first and self.directory.events.exists():
             keep_until(self.directory.events, -1)  # killed before the first checkpoint: nothing of it counts
         self._tell([Started(self.progress.step, self.job.steps)])
         if self.progress.step == 0:
@@ -157,9 +124,9 @@ class Session:
         """Run the loop to its end, doing beside it whatever is due."""
         job, config, progress = self.job, self.job.config, self.progress
         with (
-            stopping() as stop,
-            training_line(job.steps) as line,
-            open_trackers(config.logging, self.directory) as track,
+            stopping(launched=job.runtime.processes.count > 1) as stop,
+            training_line(job.steps, shown=self.is_first) as line,
+            open_trackers(config.logging, self.directory) if self.is_first else nullcontext(_untracked) as track,
         ):
             if progress.step == 0:
                 self._do(self._due(0), track)
@@ -181,8 +148,9 @@ class Session:
                 if job.ema is not None:
                     job.ema.update(stats.images_seen - seen, stats.images_seen)
                 seen = stats.images_seen
-                stopped_by = stop.reason  # read once: a signal from here on is the next step's
-                due = self._due(stats.step) | ({"save"} if stopped_by else set())
+                # Read once: a signal from here on is the next step's.
+                stopped_by, wanted = wishes(stop, self.directory.root, job.runtime.processes)
+                due = self._due(stats.step) | wanted | ({"save"} if stopped_by else set())
                 if due or stats.step % config.logging.every == 0:
                     event = self._read(window, time.monotonic() - read_at)
                     line.update(event, len(window))
@@ -190,7 +158,8 @@ class Session:
                     self._do(due, track)
                     window, read_at = [], time.monotonic()
                 if stopped_by:
-                    write_report(self.directory)
+                    if self.is_first:
+                        write_report(self.directory)
                     raise Interrupted(
                         f"stopped by {stopped_by} after step {stats.step}; a checkpoint is saved. "
                         f"Go on with: maquette train --resume --out {self.directory.root}"
@@ -198,6 +167,8 @@ class Session:
 
     def close(self) -> None:
         """Write what the run is for, and the pages about it."""
+        if not self.is_first:
+            return
         paths = export_result(self.job, self.directory, self.layout)
         self._tell([Finished(self.progress.step, self._seconds())])
         write_card(self.directory)
@@ -213,12 +184,14 @@ class Session:
             "preview": config.preview.every,
             "save": config.checkpoints.every,
         }
-        due = {name for name, steps in every.items() if steps and (last or step % steps == 0)}
-        return due | {name for name in ("preview", "save") if asked(self.directory.root, f"{name}-now")}
+        return {name for name, steps in every.items() if steps and (last or step % steps == 0)}
 
     def _do(self, due: Set[str], track: Tracker) -> None:
         """Saving comes last: what a checkpoint's step made is then in the log that the checkpoint is resumed with."""
         step, config = self.progress.step, self.job.config
+        if not self.is_first:
+            self.checkpoint = checkpoint_path(self.directory.checkpoints, step) if "save" in due else self.checkpoint
+            return
         if "validate" in due and self.job.held_out is not None and config.validation is not None:
             draws, seed = config.validation.draws, config.training.seed
             loss = validation_loss(self.job.held_out, self.job.objective, self.job.runtime, draws=draws, seed=seed)
@@ -264,6 +237,8 @@ class Session:
         saved = newest_checkpoint(self.directory.checkpoints)
         self.seconds_before = restore(self.job, self.progress, self.scan.usable(), saved)
         self.checkpoint = saved.path
+        if not self.is_first:
+            return
         self.directory.events.touch()  # where somebody took it away, the log begins here
         keep_until(self.directory.events, saved.step)
         if all(event.step != saved.step for event in read_events(self.directory.events).of(Saved)):
@@ -282,14 +257,17 @@ class Session:
             self._tell([Warned(self.progress.step, message)])
 
     def _tell(self, events: Iterable[Event]) -> None:
-        append_events(self.directory.events, events)
+        if self.is_first:
+            append_events(self.directory.events, events)
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process writes: the only one, or the first of several."""
+        return self.job.runtime.processes.is_first
 
     def _seconds(self) -> float:
         return self.seconds_before + time.monotonic() - self.started
 
 
-def memory_in_use(device: torch.device) -> int:
-    """The most memory of a GPU that was in use, or what the process has of the machine's, in bytes."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    return psutil.Process().memory_info().rss
+def _untracked(event: Event) -> None:
+    """The tracker of the processes that do not write."""

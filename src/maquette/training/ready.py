@@ -1,0 +1,98 @@
+"""What comes before the first step: the base loaded, class images made, pictures encoded, layers attached."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+
+from maquette.adapters.keys import Layout, layout_of
+from maquette.config.schema import RunConfig
+from maquette.config.toml import dump
+from maquette.data.buckets import fitted
+from maquette.data.gather import gather, training_sizes
+from maquette.data.sample import Sample, Scan
+from maquette.generation.class_images import complete_classes
+from maquette.generation.sample import Request
+from maquette.runs.files import write_text
+from maquette.runs.rundir import RunDir
+from maquette.training import prepare
+from maquette.training.console import counting
+from maquette.training.opening import check_fit, contents, keep_thumbnails, load_base
+from maquette.training.prepare import Job
+from maquette.training.previews import requests_of
+from maquette.training.processes import Processes
+from maquette.training.versions import versions
+
+
+class Ready(NamedTuple):
+    """A job, the run's folder, and what is drawn and learned from along the way.
+
+    layout: of the family before anything was attached. requests: the previews. scan: what it learns from.
+    """
+
+    job: Job
+    directory: RunDir
+    layout: Layout
+    requests: Sequence[Sequence[Request]]
+    scan: Scan
+
+
+def ready(config: RunConfig, scan: Scan, directory: RunDir, device: torch.device, processes: Processes) -> Ready:
+    """Load the base, make missing class images, encode the pictures, and attach what is trained.
+
+    What takes long comes last: a mistake is found before it. Several processes share it, and meet when it is done.
+    """
+    first = processes.is_first
+    family = load_base(config, device)
+    layout = layout_of(family.modules)
+    sizes = training_sizes(config.data, family.default_size, family.size_multiple)
+    scan = fitted(scan, sizes, upscale=config.data.upscale)
+    check_fit(config, family, requests := requests_of(config, scan.usable()))
+    if first:
+        write_text(directory.config, dump(config))
+        write_text(directory.versions, json.dumps(versions(), indent=2) + "\n")
+    processes.meet()
+    with counting("Class images", shown=first) as report:
+        made = directory.root / "class_images"
+        folders = complete_classes(config, family, made, sizes, report, processes.part)
+    processes.meet()
+    if folders:
+        scan = fitted(gather(config, class_folders=folders), sizes, upscale=config.data.upscale)
+    samples = scan.usable()
+    if first:
+        keep_thumbnails(directory, samples, shown=config.output.thumbnails)
+    dataset, held = prepare.data_sets(config, samples, family, directory.root / "cache", device)
+    for part in (dataset, held):
+        if part is not None:
+            with counting("Encoding", shown=first) as report:
+                part.prepare(report, processes.part)
+    job = prepare.assemble(config, family, dataset, held, device, processes)
+    job.idle.leave()
+    if processes.count > 1:
+        processes.require_same(identity(job, directory, samples))
+    return Ready(job, directory, layout, requests, scan)
+
+
+def identity(job: Job, directory: RunDir, samples: Sequence[Sample]) -> Mapping[str, str]:
+    """What must be the same in all processes, by its name in a message."""
+    modules = (job.family.modules["denoiser"], *(job.family.modules[name] for name in sorted(job.trainable.touches)))
+    encoders = job.dataset.encoders
+    return {
+        "settings": _digest(dump(job.config)),
+        "pictures and captions": _digest(json.dumps(contents(samples), sort_keys=True)),
+        "run's folder": _digest(directory.config.read_text(encoding="utf-8") if directory.config.is_file() else ""),
+        "base model": f"{encoders.image_key}/{encoders.text_key}/" + "/".join(map(_weight, modules)),
+        "versions of maquette and torch": _digest(json.dumps(versions()["libraries"], sort_keys=True)),
+    }
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@torch.no_grad()
+def _weight(module: torch.nn.Module) -> str:
+    """The sum of all parameters' sizes; in few enough digits that the order of adding does not show."""
+    return f"{sum(float(param.double().abs().sum()) for param in module.parameters()):.9g}"
