@@ -12,6 +12,9 @@ from maquette.errors import DataError, MissingDependencyError
 
 DEFAULT_SPLIT = "train"
 
+FORMATS = frozenset({"imagefolder", "parquet", "arrow", "json", "csv", "webdataset"})
+"""Names that ``datasets.load_dataset`` takes for formats, and then reads whatever the working directory holds."""
+
 
 class Table(Protocol):
     """What is needed of ``datasets.Dataset``: its columns, and rows whose pictures are {"bytes": ..., "path": ...}."""
@@ -45,9 +48,12 @@ def is_saved(folder: Path) -> bool:
 def load(name: str, config: str | None, split: str | None) -> Table:
     """A data set, its pictures left encoded so that every damaged one can be named.
 
-    name: a folder that holds a saved data set, or a name for ``datasets.load_dataset``, which may download it.
-    Raises MissingDependencyError without the package, DataError where there is no such data set or split.
+    name: a folder that holds a saved data set, a folder of pictures or of parquet files, a parquet file, or a name on
+    the hub, from which it is downloaded. Raises MissingDependencyError without the package, DataError where there is no
+    such data set or split.
     """
+    if name in FORMATS:
+        raise DataError(f'data.dataset = "{name}" is a format, not a data set: give the folder or file that is in it.')
     try:
         datasets = importlib.import_module("datasets")
     except ModuleNotFoundError as error:
@@ -59,10 +65,13 @@ def load(name: str, config: str | None, split: str | None) -> Table:
             if split is not None and not isinstance(saved, dict):
                 raise DataError(f'data.split = "{split}", but "{name}" was saved without splits; remove data.split.')
             loaded = _one_split(saved, name, split) if isinstance(saved, dict) else saved
+        elif Path(name).is_file() and name.endswith(".parquet"):
+            loaded = datasets.load_dataset("parquet", data_files=name, split=split or DEFAULT_SPLIT)
         else:
             loaded = datasets.load_dataset(name, config, split=split or DEFAULT_SPLIT)
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
-        raise DataError(f'data.dataset = "{name}" cannot be read: {error}') from error
+        cure = "Give a folder, a parquet file, or the name of a data set on the hub, which must be in reach once."
+        raise DataError(f'data.dataset = "{name}" cannot be read: {str(error).rstrip(".")}. {cure}') from error
     for column, feature in loaded.features.items():
         if isinstance(feature, datasets.Image):
             loaded = loaded.cast_column(column, datasets.Image(decode=False))

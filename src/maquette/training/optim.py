@@ -23,6 +23,9 @@ from maquette.config.optimization import (
 from maquette.errors import CheckpointError, ConfigError, MissingDependencyError
 from maquette.training.checkpoint import Json, Piece
 
+SMALLEST_8BIT = 4096
+"""Numbers in a tensor from which bitsandbytes keeps its moments in 8 bits; those of smaller ones stay in fp32."""
+
 Slots = list[dict[str, object]]
 
 
@@ -55,12 +58,16 @@ def _adamw8bit(config: AdamW8bitConfig, slots: Slots, groups: Sequence[ParamGrou
         bitsandbytes = importlib.import_module("bitsandbytes.optim")
     except ModuleNotFoundError as error:
         raise MissingDependencyError(f'optimizer.kind = "adamw8bit" needs bitsandbytes. {cure}') from error
-    devices = {param.device.type for group in groups for param in group.params}
-    if devices != {"cuda"}:
-        raise ConfigError(
-            f'optimizer.kind = "adamw8bit" works on CUDA devices only; this run is on {", ".join(sorted(devices))}. '
-            'Choose optimizer.kind = "adamw".'
-        )
+    for device in {param.device for group in groups for param in group.params}:
+        tried = torch.ones(SMALLEST_8BIT, device=device, requires_grad=True)
+        tried.grad = torch.ones_like(tried)
+        try:
+            bitsandbytes.AdamW8bit([tried]).step()
+        except (RuntimeError, NotImplementedError, AttributeError, ValueError) as error:
+            raise ConfigError(
+                f'optimizer.kind = "adamw8bit": bitsandbytes cannot do it on "{device}" ({error}). Choose '
+                'optimizer.kind = "adamw", or train on a CUDA device.'
+            ) from error
     return bitsandbytes.AdamW8bit(slots, betas=config.betas, eps=config.eps)
 
 

@@ -2,6 +2,8 @@
 
 import json
 import sys
+from importlib.util import find_spec
+from types import ModuleType
 
 import pytest
 import torch
@@ -24,11 +26,21 @@ from maquette.training.optim import build_optimizer, pack_state, unpack_state
 
 CONFIGS = {
     "adamw": AdamWConfig(betas=(0.8, 0.95), eps=1e-6),
+    "adamw8bit": AdamW8bitConfig(betas=(0.8, 0.95), eps=1e-6),
     "prodigy": ProdigyConfig(betas=(0.85, 0.98), beta3=0.9, eps=1e-7, d0=1e-4, d_coef=2.0, safeguard_warmup=False),
     "schedule_free": ScheduleFreeConfig(betas=(0.85, 0.98), eps=1e-6),
     "adafactor": AdafactorConfig(beta2_decay=-0.7, clip=0.5),
     "lion": LionConfig(betas=(0.8, 0.95)),
 }
+
+
+NAMES = [
+    *(name for name in CONFIGS if name != "adamw8bit"),
+    pytest.param(
+        "adamw8bit",
+        marks=pytest.mark.skipif(find_spec("bitsandbytes") is None, reason="the extra quant is not installed"),
+    ),
+]
 
 
 def groups(*, equal: bool = False) -> list[ParamGroup]:
@@ -60,7 +72,7 @@ def descend(own: list[ParamGroup], optimizer: torch.optim.Optimizer, steps: rang
         optimizer.zero_grad(set_to_none=True)
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", NAMES)
 def test_every_group_has_its_parameters_rate_and_decay_in_order(name):
     own, optimizer = built(name)
     assert len(optimizer.param_groups) == len(own)
@@ -72,6 +84,7 @@ def test_every_group_has_its_parameters_rate_and_decay_in_order(name):
 
 SETTINGS = {
     "adamw": {"betas": (0.8, 0.95), "eps": 1e-6, "fused": True, "amsgrad": False},
+    "adamw8bit": {"betas": (0.8, 0.95), "eps": 1e-6},
     "prodigy": {
         "betas": (0.85, 0.98),
         "beta3": 0.9,
@@ -95,7 +108,7 @@ SETTINGS = {
 }
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", NAMES)
 def test_every_setting_of_the_configuration_arrives(name):
     _, optimizer = built(name)
     for slot in optimizer.param_groups:
@@ -144,10 +157,49 @@ def test_a_missing_package_is_named_with_the_extra_that_brings_it(monkeypatch, c
     assert f'"{config.kind}"' in str(caught.value)
 
 
-def test_eight_bit_states_refuse_a_device_that_has_none():
-    pytest.importorskip("bitsandbytes")
-    with pytest.raises(ConfigError, match="CUDA devices only; this run is on cpu"):
+def test_eight_bit_states_refuse_a_device_that_has_no_kernels_for_them(monkeypatch):
+    class Broken:
+        def __init__(self, params: object) -> None: ...
+
+        def step(self) -> None:
+            raise RuntimeError("no kernel image is available")
+
+    package = ModuleType("bitsandbytes.optim")
+    package.AdamW8bit = Broken
+    monkeypatch.setitem(sys.modules, "bitsandbytes.optim", package)
+    with pytest.raises(ConfigError, match=r'cannot do it on "cpu" \(no kernel image'):
         build_optimizer(AdamW8bitConfig(), groups())
+
+
+def test_eight_bit_states_are_eight_bits_and_continue_to_the_bit():
+    pytest.importorskip("bitsandbytes", reason="the extra quant is not installed")
+
+    def made(config: AdamWConfig | AdamW8bitConfig) -> tuple[list[ParamGroup], torch.optim.Optimizer]:
+        g = torch.Generator().manual_seed(0)
+        matrix, kernel = torch.randn(96, 64, generator=g), torch.randn(32, 32, 3, 3, generator=g)
+        kernel = kernel.to(memory_format=torch.channels_last)  # the layout in which full fine-tuning finds some of them
+        own = [ParamGroup("denoiser", [nn.Parameter(matrix), nn.Parameter(kernel)], 1e-2, 0.1)]
+        return own, build_optimizer(config, own)
+
+    whole, optimizer = made(AdamW8bitConfig())
+    descend(whole, optimizer, range(9))
+    assert all(memory["state1"].dtype is torch.uint8 for memory in optimizer.state.values())
+    exact, other = made(AdamWConfig())
+    start = [param.detach().clone() for param in params_of(exact)]
+    descend(exact, other, range(9))
+    for a, b, before in zip(params_of(whole), params_of(exact), start, strict=True):
+        assert (a - b).norm() < 0.1 * (b - before).norm()
+
+    first, optimizer = made(AdamW8bitConfig())
+    descend(first, optimizer, range(4))
+    piece, weights = stored(pack_state(optimizer)), [param.detach().clone() for param in params_of(first)]
+    second, optimizer = made(AdamW8bitConfig())
+    with torch.no_grad():
+        for param, weight in zip(params_of(second), weights, strict=True):
+            param.copy_(weight)
+    unpack_state(optimizer, piece)
+    descend(second, optimizer, range(4, 9))
+    assert all(torch.equal(a, b) for a, b in zip(params_of(whole), params_of(second), strict=True))
 
 
 def test_a_step_of_adamw_is_the_published_one():
@@ -184,7 +236,7 @@ def test_lion_moves_by_the_sign():
     torch.testing.assert_close(own[0].params[0].detach(), expected)
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", NAMES)
 def test_every_optimizer_descends(name):
     own, optimizer = built(name)
     before = [(param - 1).square().sum().item() for param in params_of(own)]
@@ -196,12 +248,12 @@ def test_every_optimizer_descends(name):
 
 def stored(piece: Piece) -> Piece:
     """Through bytes, as a checkpoint stores it."""
-    tensors = {name: tensor.contiguous() for name, tensor in piece.tensors.items()}
+    tensors = {name: tensor.contiguous().clone() for name, tensor in piece.tensors.items()}
     return Piece(load(save(tensors)), json.loads(json.dumps(piece.values, allow_nan=False)))
 
 
 @pytest.mark.parametrize("at", [0, 1, 7])
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_stored_state_continues_to_the_bit(name, at):
     whole, optimizer = built(name)
     descend(whole, optimizer, range(12))
@@ -259,7 +311,7 @@ def test_schedule_free_averages_are_those_of_its_definition():
         torch.testing.assert_close(own[0].params[0].detach(), torch.stack(iterates).mean(0), rtol=1e-5, atol=1e-7)
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", NAMES)
 def test_looking_at_the_result_changes_nothing(name):
     own, optimizer = built(name)
     descend(own, optimizer, range(5))
