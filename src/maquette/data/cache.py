@@ -57,11 +57,13 @@ def _configuration(module: nn.Module) -> str:
 class Cache:
     """Entries in memory and, if there is a folder, on disk.
 
-    repaired: files that were damaged and have been computed again, for a message. computed: how many were not found.
+    named_by: the setting to change where the folder cannot be written. repaired: files that were damaged and have been
+    computed again, for a message. computed: how many were not found.
     """
 
     folder: Path | None = None
     ram_limit: int = RAM_LIMIT
+    named_by: str = "data.cache.dir"
     repaired: list[Path] = field(default_factory=list, init=False)
     computed: int = field(default=0, init=False)
     _kept: dict[str, Entry] = field(default_factory=dict, init=False)
@@ -109,7 +111,7 @@ class Cache:
             with replacing(path) as temporary:
                 temporary.write_bytes(data)
         except OSError as error:
-            cure = "Make room, allow it, or name another folder as data.cache.dir."
+            cure = f"Make room, allow it, or name another folder as {self.named_by}."
             raise DataError(f"{path.parent}: cannot be written ({error.strerror}). {cure}") from error
 
 

@@ -77,7 +77,7 @@ def test_lists_of_other_lengths_are_refused(name: str):
 
 @pytest.fixture(scope="module")
 def portraits() -> EvalSet:
-    return example(40)
+    return example(20)
 
 
 def test_the_judge_serves_every_metric_but_the_one_it_cannot_read(portraits: EvalSet):
