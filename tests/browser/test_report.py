@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from tests.unit.report.sample_run import PROMPTS, write_run
+from tests.unit.report.scored_run import ASKED, write_scored_run
 
 from maquette.report.html import write_report
 
@@ -156,3 +157,50 @@ def test_it_is_whole_without_script(visit, report):
     assert not page.locator(".with-script").is_visible()
     assert not page.locator("dialog").is_visible()
     assert not page.locator(".lens").is_visible()
+
+
+@pytest.fixture(scope="module")
+def scored(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_report(write_scored_run(tmp_path_factory.mktemp("runs") / "mug"))
+
+
+SHOWN = "subject fidelity 0.61\nprompt fidelity 0.55\ndiversity 0.40"
+
+
+def of_step_20(page: object) -> object:
+    """The second picture of the first scored prompt at step 20."""
+    return page.locator(f'.grid img[data-prompt="{ASKED[0]}"][data-where="step 20 · seed 1"]')
+
+
+def test_a_mouse_that_rests_on_a_picture_shows_its_scores(visit, scored):
+    page = visit(scored, **DESKTOP)
+    of_step_20(page).scroll_into_view_if_needed()
+    page.evaluate("new Promise((go) => requestAnimationFrame(() => requestAnimationFrame(go)))")
+    of_step_20(page).hover()
+    page.locator(".lens").wait_for(state="visible")
+    assert page.locator(".lens .scores").inner_text() == SHOWN
+
+
+def test_a_finger_on_a_picture_shows_its_scores(visit, scored):
+    page = visit(scored, **PHONE)
+    of_step_20(page).tap()
+    assert page.locator("dialog .scores").inner_text() == SHOWN
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("window", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_the_choice_and_its_plot_fit_and_can_be_read(visit, scored, window, scheme):
+    page = visit(scored, **window, color_scheme=scheme)
+    assert not is_wider_than_its_window(page)
+    plot = page.locator("#best svg.pareto >> visible=true")
+    assert plot.count() == 1
+    box = plot.bounding_box()
+    assert box["x"] >= 0
+    assert box["x"] + box["width"] <= window["viewport"]["width"]
+    assert box["width"] > 250
+    sizes = plot.locator("text").evaluate_all("(all) => all.map((text) => text.getBoundingClientRect().height)")
+    assert min(sizes) >= 10  # pixels: text that is drawn small is not read
+    colours = plot.locator("text").evaluate_all(
+        "(all) => all.map((text) => [getComputedStyle(text).fill, getComputedStyle(document.body).backgroundColor])"
+    )
+    assert min(contrast(*pair) for pair in colours) >= 4.5

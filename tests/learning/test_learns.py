@@ -58,7 +58,7 @@ def trained(photos: Path, out: Path, *sets: str) -> Path:
         None,
         preset="maquette64-subject-lora",
         flags={"SOURCE": photos},
-        sets=["preview.every=0", "logging.trackers=[]", "checkpoints.every=1000", *sets],
+        sets=["preview.every=0", "evaluation.every=0", "logging.trackers=[]", "checkpoints.every=1000", *sets],
     )
     return run(config, out=out).root
 

@@ -66,8 +66,12 @@ def train(
         directory = run(config, out=folder, resume=resume, processes=processes)
     if not processes.is_first:
         return
+    from maquette.runs.best import read_best
+
     made = sorted(path for path in directory.export.iterdir() if path.suffix == ".safetensors" or path.name == "model")
     typer.echo(f"Report: {directory.report}\nTrained: {', '.join(map(str, made))}")
+    if (best := read_best(directory)) is not None:
+        typer.echo(f"Best: {directory.best} (step {best.step}). {' '.join(best.findings)}")
 
 
 def read_settings(

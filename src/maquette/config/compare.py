@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from maquette.config.schema import RunConfig
 from maquette.config.toml import toml_value
 
-_FREE = ("checkpoints.", "preview.", "logging.", "output.", "validation.every")
+_FREE = ("checkpoints.", "preview.", "logging.", "output.", "validation.every", "evaluation.patience")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,8 @@ def _is_free(change: Change, old: RunConfig, new: RunConfig) -> bool:
     if change.path == "training.steps":
         before, after = old.training.steps, new.training.steps
         return before != "auto" and after != "auto" and after > before
+    if change.path == "evaluation.every":  # what was never scored has no base to compare with
+        return old.evaluation.every != 0
     return change.path.startswith(_FREE)
 
 

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from maquette.config.adapter import AdapterConfig, FullConfig, LoraConfig, TextEncoderConfig
 from maquette.config.checks import Contradictions, contradictions
 from maquette.config.data import ClassImagesConfig, ConceptConfig, DataConfig
+from maquette.config.evaluation import EvaluationConfig
 from maquette.config.optimization import (
     AdamWConfig,
     ConstantConfig,
@@ -26,6 +27,9 @@ from maquette.config.running import (
 )
 from maquette.config.section import Section
 
+SCORINGS = 6
+"""How often pictures are scored in a run with evaluation.every = "auto"."""
+
 
 class RunConfig(Section):
     """Everything that decides a training run."""
@@ -44,6 +48,7 @@ class RunConfig(Section):
     checkpoints: CheckpointsConfig = CheckpointsConfig()
     preview: PreviewConfig = PreviewConfig()
     validation: ValidationConfig | None = None
+    evaluation: EvaluationConfig = EvaluationConfig()
     logging: LoggingConfig = LoggingConfig()
     output: OutputConfig = OutputConfig()
 
@@ -91,6 +96,8 @@ def resolved(config: RunConfig, *, pictures: int) -> RunConfig:
     """
     tree = config.model_dump()
     tree["training"]["steps"] = config.training.auto_steps(pictures)
+    if config.evaluation.every == "auto":
+        tree["evaluation"]["every"] = max(1, round(tree["training"]["steps"] / SCORINGS))
     tree["optimizer"]["lr"] = config.denoiser_lr
     if config.text_encoder.train != "none":
         tree["text_encoder"]["lr"] = config.text_encoder_lr

@@ -50,7 +50,8 @@ def phrase_in(captions: Sequence[str]) -> str:
     words = [caption.replace(",", " ").split() for caption in dict.fromkeys(captions)]
     if not words:
         return ""
-    return max((_name(run) for run in _common_runs(words)), key=lambda name: len(name.split()), default="")
+    runs = sorted(_common_runs(words), key=len, reverse=True)  # of names of one length, that of the longest run
+    return max(map(_name, runs), key=lambda name: len(name.split()), default="")
 
 
 def _name(run: Sequence[str]) -> str:

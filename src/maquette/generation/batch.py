@@ -26,7 +26,7 @@ from maquette.generation.files import read_settings, settings_of, write_picture
 from maquette.generation.grid import write_grid
 from maquette.generation.memory import enough_memory
 from maquette.generation.sample import Request, check_request, is_black, painter
-from maquette.runs.rundir import RunDir
+from maquette.runs.rundir import BEST, run_of
 
 logger = logging.getLogger(__name__)
 
@@ -53,11 +53,12 @@ class Maker:
 
     def model(self) -> ModelConfig:
         """The base and how it is loaded. Raises ConfigError for a run that trained no adapter but a whole model."""
-        runs = {run: load_config(run.config) for path, _ in self.adapters if (run := run_of(path)) is not None}
-        for run, config in runs.items():
+        runs = {path: load_config(run.config) for path, _ in self.adapters if (run := run_of(path)) is not None}
+        for path, config in runs.items():
             if isinstance(config.adapter, FullConfig):
-                cure = f"Use it as the base: --base {run.export / 'model'}"
-                raise ConfigError(f"--adapter {run.root}: this run trained the whole model, not an adapter. {cure}.")
+                model = path / "model" if path.name == BEST else path / "export" / "model"
+                cure = f"Use it as the base: --base {model}"
+                raise ConfigError(f"--adapter {path}: this run trained the whole model, not an adapter. {cure}.")
         if isinstance(self.base, ModelConfig):
             found = self.base
         elif self.base is not None:
@@ -72,12 +73,6 @@ class Maker:
         return described(self.model(), self.adapters)
 
 
-def run_of(path: Path) -> RunDir | None:
-    """The run that a path is the folder of, or whose exports it is among; None for adapters of other origin."""
-    above = [folder.parent for folder in path.absolute().parents if folder == RunDir(folder.parent).export]
-    return next((run for root in (path, *above) if (run := RunDir(root)).config.is_file()), None)
-
-
 def described(model: ModelConfig, adapters: Sequence[tuple[Path, float]]) -> dict[str, object]:
     """What a picture says of the base and the adapters that it is made with: names, never paths of this machine."""
     return {
@@ -85,9 +80,13 @@ def described(model: ModelConfig, adapters: Sequence[tuple[Path, float]]) -> dic
         "vae": None if model.vae is None else Path(model.vae).name,
         "precision": model.precision,
         "quantize": model.quantize,
-        "adapters": [[path.name, strength] for path, strength in adapters],
+        "adapters": [[_called(path), strength] for path, strength in adapters],
         "clip_skip": model.clip_skip,
     }
+
+
+def _called(path: Path) -> str:
+    return f"{path.parent.name}/{BEST}" if path.name == BEST else path.name
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 import yaml
 
 from maquette.config.adapter import FullConfig
+from maquette.report.choice import choice_of
 from maquette.report.facts import Facts, Preview
 from maquette.report.html import key_numbers
 from maquette.report.pictures import FOLDER
@@ -11,6 +12,7 @@ from maquette.report.settings import changed, settings_of
 from maquette.report.usage import notes, usages
 from maquette.report.words import count_of, what_it_is
 from maquette.runs.files import write_text
+from maquette.runs.names import DRIFT
 from maquette.runs.rundir import RunDir
 
 GALLERY = 8
@@ -64,9 +66,12 @@ def front_matter(facts: Facts, gallery: list[Preview], run: RunDir) -> dict[str,
 
 
 def last_previews(facts: Facts) -> list[Preview]:
-    """The pictures of the last preview, one seed of each prompt before the other seeds, as far as they are there."""
+    """The pictures of the last preview, one seed of each prompt before the other seeds, as far as they are there.
+
+    Pictures that ask for the class alone are left out.
+    """
     last = max((preview.step for preview in facts.previews), default=0)
-    there = [preview for preview in facts.previews if preview.step == last and preview.file.is_file()]
+    there = [p for p in facts.previews if p.step == last and DRIFT not in p.scores and p.file.is_file()]
     first = {preview.prompt: preview for preview in reversed(there)}
     firsts = [preview for preview in there if first[preview.prompt] is preview]
     return [*firsts, *(preview for preview in there if preview not in firsts)][:GALLERY]
@@ -84,6 +89,9 @@ def _introduction(facts: Facts) -> str:
         sentence += f"\n\n**Trigger:** write {called} in the prompt."
     if not isinstance(facts.config.adapter, FullConfig):
         sentence += "\n\n**Strength:** 1 is as it was trained; 0.6 to 0.9 leaves more to the base."
+    choice = choice_of(facts)
+    if choice.is_chosen:
+        sentence += f"\n\n**Checkpoint:** {' '.join([choice.headline, *choice.sentences])}"
     if not facts.is_finished:
         sentence += f"\n\n**Not finished:** step {facts.steps_done} of {facts.steps}."
     return sentence

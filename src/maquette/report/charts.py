@@ -17,12 +17,23 @@ class Series:
 
     look: "line", told apart from other lines by its dashes; "marks", a line with a dot at each reading; "cloud", faint
     readings behind a line, whose outliers do not stretch the axis. Readings that are not finite are left out.
+    low, high: the ends of each reading's interval, shaded; empty, or not finite, where there is none.
     """
 
     name: str
     x: Sequence[float]
     y: Sequence[float]
     look: Literal["line", "marks", "cloud"] = "line"
+    low: Sequence[float] = ()
+    high: Sequence[float] = ()
+
+    @property
+    def band(self) -> list[tuple[float, float, float]]:
+        """(x, low, high) of the readings that have an interval."""
+        if not self.low:
+            return []
+        whole = zip(self.x, self.low, self.high, strict=True)
+        return [(x, low, high) for x, low, high in whole if math.isfinite(low) and math.isfinite(high)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +97,9 @@ def line_chart(
 
 def finite(series: Series) -> Series:
     """The readings that are finite numbers."""
-    pairs = [(x, y) for x, y in zip(series.x, series.y, strict=True) if math.isfinite(x) and math.isfinite(y)]
-    return Series(series.name, [x for x, _ in pairs], [y for _, y in pairs], series.look)
+    kept = [i for i, (x, y) in enumerate(zip(series.x, series.y, strict=True)) if math.isfinite(x) and math.isfinite(y)]
+    low, high = ([ends[i] for i in kept] if ends else [] for ends in (series.low, series.high))
+    return Series(series.name, [series.x[i] for i in kept], [series.y[i] for i in kept], series.look, low, high)
 
 
 def value_range(series: Sequence[Series]) -> tuple[float, float]:
@@ -97,7 +109,7 @@ def value_range(series: Sequence[Series]) -> tuple[float, float]:
     """
     lows, highs = [], []
     for each in series:
-        ordered = sorted(each.y)
+        ordered = sorted([*each.y, *(end for _, *ends in each.band for end in ends)])
         cut = len(ordered) // 50 if each.look == "cloud" else 0
         lows.append(ordered[cut])
         highs.append(ordered[-1 - cut])
@@ -186,6 +198,7 @@ def _curves(series: Sequence[Series], frame: Frame) -> Iterator[str]:
     taken: list[tuple[float, str]] = []
     for each, style in zip(series, _styles(series), strict=True):
         points = [(frame.x(x), frame.y(y)) for x, y in zip(*_xy(thinned(each, most)), strict=True)]
+        yield from _band(each, frame)
         if len(points) > 1:
             path = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
             yield f'<path class="{style}" d="{path}"/>'
@@ -199,6 +212,18 @@ def _curves(series: Sequence[Series], frame: Frame) -> Iterator[str]:
                 y -= 13
             taken.append((y, text))
             yield f'<text class="end" x="{x + 6:.1f}" y="{y + 4:.1f}">{text}</text>'
+
+
+def _band(series: Series, frame: Frame) -> Iterator[str]:
+    """The intervals of a line: an area between their ends, or a bar where there is only one."""
+    there = series.band
+    if len(there) > 1:
+        edge = [(frame.x(x), frame.y(high)) for x, _, high in there]
+        edge += [(frame.x(x), frame.y(low)) for x, low, _ in reversed(there)]
+        yield f'<polygon class="band" points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in edge)}"/>'
+    elif there:
+        x, low, high = frame.x(there[0][0]), frame.y(there[0][1]), frame.y(there[0][2])
+        yield f'<line class="interval" x1="{x:.1f}" x2="{x:.1f}" y1="{low:.1f}" y2="{high:.1f}"/>'
 
 
 def _legend(series: Sequence[Series], frame: Frame) -> Iterator[str]:

@@ -5,14 +5,25 @@ from dataclasses import dataclass
 
 from maquette.report.charts import Series, finite, line_chart
 from maquette.report.facts import Facts
+from maquette.runs.names import DIVERSITY, DRIFT, FIDELITY, LOSS, PROMPT
 
 WIDE, HALF, NARROW = (300, 1040), (230, 500), (240, 350)
 """(height, width) of a chart over the whole page, over half of it, and on a telephone; text keeps its size in each."""
 
 _SCORES = {
-    "validation loss": (
+    LOSS: (
         "Validation loss",
         "On held-out pictures at fixed noise, so that two steps can be compared. Where it rises, the run overfits.",
+    ),
+    **{name: (name.capitalize(), "How much pictures are like the training pictures.") for name in FIDELITY.values()},
+    PROMPT: (
+        "Prompt fidelity",
+        "How well pictures show what their prompts ask for, the class in place of the subject.",
+    ),
+    DIVERSITY: ("Diversity", "How different pictures of one prompt are. Where it falls, they all become alike."),
+    DRIFT: (
+        "Drift from the base",
+        "How far pictures of the class alone are from what the base made of the same prompts and seeds.",
     ),
 }
 """Titles and notes of scores by the names that runs give them; any other score is drawn under its own name."""
@@ -32,7 +43,7 @@ class Chart:
 def charts_of(facts: Facts) -> list[Chart]:
     """The charts for which the run has readings: the loss over the whole page, the others beside each other."""
     charts = [_loss(facts)] if facts.loss.x else []
-    charts += [_chart(*_SCORES.get(each.name, (each.name, "")), [each], facts) for each in facts.scores]
+    charts += [_score(each, facts) for each in facts.scores]
     if facts.rates:
         charts.append(_chart("Learning rate", "", merged(facts.rates), facts))
     if facts.grad_norm.x:
@@ -40,6 +51,13 @@ def charts_of(facts: Facts) -> list[Chart]:
         note = f"Before clipping to {most:g}." if most else "Not clipped."
         charts.append(_chart("Gradient norm", note, [facts.grad_norm], facts))
     return charts
+
+
+def _score(series: Series, facts: Facts) -> Chart:
+    title, note = _SCORES.get(series.name, (series.name, ""))
+    if network := facts.networks.get(series.name):
+        note += f" Read by {network}; shaded: 95 % interval over pictures."
+    return _chart(title, note.strip(), [series], facts)
 
 
 def smoothed(series: Series, half_life: float) -> Series:

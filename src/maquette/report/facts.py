@@ -1,7 +1,7 @@
 """What there is to tell about a run, gathered once: the page and the model card only say it in different forms."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from maquette.config.schema import RunConfig
@@ -10,6 +10,7 @@ from maquette.report.charts import Series
 from maquette.report.exports import Export
 from maquette.report.pictures import Thumbnail
 from maquette.report.usage import Subject
+from maquette.runs.best import Best
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,7 @@ class Preview:
     prompt: str
     seed: int
     file: Path
+    scores: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,8 +31,9 @@ class Facts:
     steps_done of steps: optimizer steps. is_finished: the run came to its end. sittings: the steps at which it was
     started and resumed. seconds: of the whole run, over all sittings. step_seconds: of that, spent on steps. rates: the
     learning rate of each group of parameters. scores: every measured number over the steps, the validation loss among
-    them. warnings: what the run warned of, with the step. problems: what of the run's folder could not be read for the
-    report. Texts that come from the run hold no absolute paths any more.
+    them. networks: what read the pictures, by score. best: the checkpoint that was chosen. warnings: what the run
+    warned of, with the step. problems: what of the run's folder could not be read for the report. Texts that come from
+    the run hold no absolute paths any more.
     """
 
     name: str
@@ -47,6 +50,8 @@ class Facts:
     loss: Series
     grad_norm: Series
     scores: Sequence[Series]
+    networks: Mapping[str, str]
+    best: Best | None
     rates: Sequence[Series]
     previews: Sequence[Preview]
     pictures: Sequence[Thumbnail]

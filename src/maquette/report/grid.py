@@ -1,7 +1,7 @@
 """The previews of a run as rows of one prompt and seed by columns of steps, the untouched base first."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +9,7 @@ from PIL import Image
 
 from maquette.report.facts import Preview
 from maquette.report.pictures import Embedded, embed
+from maquette.runs.names import NAMES
 
 COLUMNS, ROWS = 12, 24
 """At most this many of each are embedded, so that the page stays a page; the sentence above the grid says so."""
@@ -19,10 +20,11 @@ LONGEST = 512
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One picture of the grid; None where there is no such file, or where it cannot be read."""
+    """One picture of the grid; None where there is no such file, or where it cannot be read. scores: one on a line."""
 
     step: int
     picture: Embedded | None
+    scores: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +54,14 @@ class Grid:
 
 def grid_of(previews: Sequence[Preview]) -> Grid:
     """Arrange and embed previews. The first and the last step are always among the columns."""
-    found = {(preview.prompt, preview.seed, preview.step): preview.file for preview in previews}
+    by_scores = sorted(previews, key=lambda preview: bool(preview.scores))  # of two alike, the scored one stays
+    found = {(preview.prompt, preview.seed, preview.step): preview for preview in by_scores}
     all_rows = rows_of(previews)
     all_steps = sorted({step for *_, step in found})
     steps = spread(all_steps, COLUMNS)
     unreadable: list[str] = []
     rows = tuple(
-        Row(prompt, seed, tuple(Cell(step, _embedded(found.get((prompt, seed, step)), unreadable)) for step in steps))
+        Row(prompt, seed, tuple(_cell(step, found.get((prompt, seed, step)), unreadable) for step in steps))
         for prompt, seed in chosen(all_rows, ROWS)
     )
     return Grid(tuple(steps), rows, len(all_steps), len(all_rows), tuple(unreadable))
@@ -90,12 +93,21 @@ def spread(values: Sequence[int], most: int) -> list[int]:
     return [values[round(i * (len(values) - 1) / (most - 1))] for i in range(most)]
 
 
-def _embedded(file: Path | None, unreadable: list[str]) -> Embedded | None:
-    if file is None:
-        return None
+def scores_in_words(scores: Mapping[str, float]) -> str:
+    """The scores of a picture, one on a line."""
+    return "\n".join(f"{name} {scores[name]:.2f}" for name in NAMES if name in scores)
+
+
+def _cell(step: int, preview: Preview | None, unreadable: list[str]) -> Cell:
+    if preview is None:
+        return Cell(step, None)
+    return Cell(step, _embedded(preview.file, unreadable), scores_in_words(preview.scores))
+
+
+def _embedded(file: Path, unreadable: list[str]) -> Embedded | None:
     try:
         with Image.open(file) as image:
             return embed(image, LONGEST)
     except (OSError, SyntaxError):  # what Pillow raises for a file that is gone, cut short or no picture
-        unreadable.append(file.name)
+        unreadable.append(f"{file.parent.name}/{file.name}")
         return None

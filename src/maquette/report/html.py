@@ -10,9 +10,11 @@ from markupsafe import Markup
 from PIL import Image
 
 from maquette import __version__
+from maquette.report.choice import choice_of
 from maquette.report.curves import charts_of, last_loss
 from maquette.report.facts import Facts
 from maquette.report.grid import Row, grid_of
+from maquette.report.pareto import pareto_of
 from maquette.report.pictures import Embedded, embed
 from maquette.report.read import read_facts
 from maquette.report.settings import changed, settings_of
@@ -52,8 +54,10 @@ def render(facts: Facts) -> str:
             shared_caption=captions.pop() if len(captions) == 1 else "",
             more_pictures=max(0, len(facts.pictures) - PICTURES),
             grid=grid,
-            problems=[*facts.problems, *(f"previews/{name} cannot be read." for name in grid.unreadable)],
+            problems=[*facts.problems, *(f"{name} cannot be read." for name in grid.unreadable)],
             charts=charts_of(facts),
+            pareto=pareto_of(facts),
+            choice=choice_of(facts),
             usages=usages(facts.subject),
             notes=notes(facts.subject),
             groups=groups,

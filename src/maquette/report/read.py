@@ -5,13 +5,14 @@ from collections.abc import Iterable, Sequence
 
 from maquette.config.load import load_config
 from maquette.config.schema import RunConfig
-from maquette.errors import CheckpointError
+from maquette.errors import CheckpointError, DataError
 from maquette.report.base import base_of
 from maquette.report.charts import Series
 from maquette.report.exports import Export, find_exports
 from maquette.report.facts import Facts, Preview
 from maquette.report.pictures import FOLDER, Thumbnail, read_thumbnails
 from maquette.report.privacy import without_paths
+from maquette.runs.best import Best, read_best
 from maquette.runs.events import Finished, Log, Previewed, Scored, Started, Step, Warned, read_events
 from maquette.runs.rundir import RunDir
 
@@ -42,6 +43,8 @@ def read_facts(run: RunDir) -> Facts:
         loss=Series("loss", [e.step for e in steps], [e.loss for e in steps]),
         grad_norm=Series("gradient norm", [e.step for e in steps], [e.grad_norm for e in steps]),
         scores=list(_scores(log.of(Scored))),
+        networks={event.name: event.network for event in log.of(Scored) if event.network},
+        best=_best(run, problems),
         rates=list(_rates(steps)),
         previews=list(_previews(run, log, problems)),
         pictures=_pictures(run, problems),
@@ -61,7 +64,8 @@ def _scores(events: Iterable[Scored]) -> Iterable[Series]:
     for event in events:
         named.setdefault(event.name, []).append(event)
     for name, group in named.items():
-        yield Series(name, [event.step for event in group], [event.value for event in group], "marks")
+        low, high = [event.low for event in group], [event.high for event in group]
+        yield Series(name, [event.step for event in group], [event.value for event in group], "marks", low, high)
 
 
 def _rates(steps: Sequence[Step]) -> Iterable[Series]:
@@ -75,7 +79,7 @@ def _previews(run: RunDir, log: Log, problems: list[str]) -> Iterable[Preview]:
     for event in log.of(Previewed):
         file = run.root / event.path
         if file.resolve().is_relative_to(run.root.resolve()):
-            yield Preview(event.step, event.prompt, event.seed, file)
+            yield Preview(event.step, event.prompt, event.seed, file, event.scores)
         else:  # a run that came from somewhere else may not name pictures of this machine
             problems.append(f"The preview of step {event.step} lies outside of the run's folder and is left out.")
 
@@ -97,6 +101,14 @@ def _exports(run: RunDir, problems: list[str]) -> list[Export]:
     except CheckpointError as error:
         problems.append(without_paths(str(error)))
         return []
+
+
+def _best(run: RunDir, problems: list[str]) -> Best | None:
+    try:
+        return read_best(run)
+    except DataError as error:
+        problems.append(without_paths(str(error)))
+        return None
 
 
 def _versions(run: RunDir, problems: list[str]) -> dict[str, str]:

@@ -3,7 +3,7 @@
 import math
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
@@ -53,22 +53,29 @@ class Saved:
 
 @dataclass(frozen=True, slots=True)
 class Previewed:
-    """A picture was made along the way; path is relative to the run's folder."""
+    """A picture was made along the way; path is relative to the run's folder, scores are what was measured on it."""
 
     step: int
     prompt: str
     seed: int
     path: str
+    scores: Mapping[str, Number] = field(default_factory=dict)
     kind: Literal["previewed"] = "previewed"
 
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """A number was measured: the validation loss, a metric of the previews or of the exported adapter."""
+    """A number was measured: the validation loss, or a score of the pictures made at this step.
+
+    low, high: the ends of its 95 % interval, not a number where it has none. network: what the pictures were read with.
+    """
 
     step: int
     name: str
     value: Number
+    low: Number = math.nan
+    high: Number = math.nan
+    network: str = ""
     kind: Literal["scored"] = "scored"
 
 

@@ -5,6 +5,8 @@ from pathlib import Path
 
 from maquette.errors import CheckpointError, ConfigError
 
+EXPORT, BEST = "export", "best"
+
 
 @dataclass(frozen=True, slots=True)
 class RunDir:
@@ -38,9 +40,19 @@ class RunDir:
         return self.root / "previews"
 
     @property
+    def scored(self) -> Path:
+        """The folder of pictures made to be scored."""
+        return self.root / "scored"
+
+    @property
+    def best(self) -> Path:
+        """The folder of the chosen checkpoint: its files, and best.json with the reasons."""
+        return self.root / BEST
+
+    @property
     def export(self) -> Path:
         """The folder of what the run is for: adapters in each dialect, or a fine-tuned model."""
-        return self.root / "export"
+        return self.root / EXPORT
 
     @property
     def metrics(self) -> Path:
@@ -61,9 +73,19 @@ class RunDir:
         """The picture of the prompt with this number, at a step and with a seed."""
         return self.previews / f"step-{step:06d}-prompt-{prompt:02d}-seed-{seed}.png"
 
+    def scored_picture(self, step: int, number: int) -> Path:
+        """The picture with this number among those that are scored at a step."""
+        return self.scored / f"step-{step:06d}-{number:03d}.png"
+
     def relative(self, path: Path) -> str:
         """How an event names a file of the run: relative to it, so that the folder can be moved."""
         return path.relative_to(self.root).as_posix()
+
+
+def run_of(path: Path) -> RunDir | None:
+    """The run that a path is the folder of, or whose export/ or best/ it is or lies in; None for any other origin."""
+    within = [folder.parent for folder in (path, *path.absolute().parents) if folder.name in (EXPORT, BEST)]
+    return next((run for root in (path, *within) if (run := RunDir(root)).config.is_file()), None)
 
 
 def create_run(root: Path) -> RunDir:

@@ -67,6 +67,16 @@ def environment_changes(saved: Mapping[str, Json]) -> list[str]:
     return [f"{name}: {saved.get(name)} -> {here.get(name)}" for name in here if saved.get(name) != here[name]]
 
 
+def environment_warnings(saved: Mapping[str, Json]) -> list[str]:
+    """What to say where bits will not agree with an uninterrupted run's."""
+    if not (moved := environment_changes(saved)):
+        return []
+    return [
+        f"This machine or its libraries differ from the checkpoint's ({'; '.join(moved)}), so the result will not "
+        "agree with an uninterrupted run to the last bit."
+    ]
+
+
 def checkpoint_path(folder: Path, step: int) -> Path:
     """Where the checkpoint after ``step`` optimizer steps is kept."""
     return folder / f"step-{step:08d}"

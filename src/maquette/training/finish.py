@@ -36,30 +36,32 @@ def export_result(job: Job, run: RunDir, layout: Layout, *, raw: bool = True) ->
     layout: of the family before anything was attached. raw: beside a moving average, also write the weights as they
     are, in a folder of their own. Returns the paths, the main one first.
     """
-    with as_exported(job):
-        paths = _write(job, run.export, run.root.name, layout)
+    paths = export_now(job, run.export, run.root.name, layout)
     if raw and job.ema is not None:
         paths += _write(job, run.export / "raw", run.root.name, layout)
     return paths
+
+
+def export_now(job: Job, folder: Path, name: str, layout: Layout) -> list[Path]:
+    """Write what is trained as it is now, the moving average where there is one; return the paths, main one first."""
+    with as_exported(job):
+        return _write(job, folder, name, layout)
 
 
 def export_step(job: Job, run: RunDir, layout: Layout, step: int) -> None:
     """Write the adapter as it is after a step, in kohya's dialect; kept for every checkpoint, since it is small."""
     if isinstance(job.config.adapter, FullConfig):
         return
-    folder = run.export / "steps"
-    folder.mkdir(parents=True, exist_ok=True)
-    name = f"{run.root.name}-step{step:08d}"
+    path = step_file(run, step)
+    path.parent.mkdir(parents=True, exist_ok=True)
     with as_exported(job):
         delta = delta_of(job.trainable)
-        export_adapter(
-            folder / f"{name}.safetensors",
-            delta,
-            layout,
-            "kohya",
-            about(job, name),
-            precision=job.config.output.precision,
-        )
+        export_adapter(path, delta, layout, "kohya", about(job, path.stem), precision=job.config.output.precision)
+
+
+def step_file(run: RunDir, step: int) -> Path:
+    """Where the adapter as it is after a step is kept."""
+    return run.export / "steps" / f"{run.root.name}-step{step:08d}.safetensors"
 
 
 def _write(job: Job, folder: Path, name: str, layout: Layout) -> list[Path]:

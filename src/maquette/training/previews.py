@@ -2,12 +2,13 @@
 
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 from maquette.config.schema import RunConfig
 from maquette.data.sample import Sample
 from maquette.generation.batch import described
 from maquette.generation.files import settings_of, write_picture
-from maquette.generation.sample import Request, is_black, painter
+from maquette.generation.sample import Picture, Request, is_black, painter
 from maquette.runs.events import Event, Previewed, Warned
 from maquette.runs.rundir import RunDir
 from maquette.training.ema import ready_to_use
@@ -54,21 +55,33 @@ def as_exported(job: Job) -> Generator[None]:
 
 
 def make_previews(job: Job, run: RunDir, step: int, requests: Sequence[Sequence[Request]]) -> Iterator[Event]:
-    """Make the previews of a step; yield what happened.
+    """Make the previews of a step; yield what happened."""
+    wanted = [
+        (run.preview(step, number, request.seed), request) for number, row in enumerate(requests) for request in row
+    ]
+    for path, request, picture in painted(job, run, wanted):
+        yield Previewed(step, request.prompt, request.seed, run.relative(path))
+        yield from told_if_black(step, path, picture)
+
+
+def painted(job: Job, run: RunDir, wanted: Sequence[tuple[Path, Request]]) -> Iterator[tuple[Path, Request, Picture]]:
+    """Paint and write pictures, each to its path, with what is trained as it is now.
 
     A picture's settings say the base and the run, as ``maquette generate --adapter RUN`` would.
     """
     made_with = described(job.config.model, [(run.root, 1.0)])
     with as_exported(job), job.idle.present(), painter(job.family) as paint:
-        for number, row in enumerate(requests):
-            for request in row:
-                path = run.preview(step, number, request.seed)
-                picture = paint(request)
-                write_picture(path, picture, settings_of(request, made_with))
-                yield Previewed(step, request.prompt, request.seed, run.relative(path))
-                if is_black(picture):
-                    yield Warned(
-                        step,
-                        f"{path.name} is black: numbers overflowed while it was made. With fp16, use model.precision = "
-                        '"bf16" or "fp32", or a VAE made for half precision (model.vae).',
-                    )
+        for path, request in wanted:
+            picture = paint(request)
+            write_picture(path, picture, settings_of(request, made_with))
+            yield path, request, picture
+
+
+def told_if_black(step: int, path: Path, picture: Picture) -> Iterator[Warned]:
+    """A warning about a picture that is black throughout."""
+    if is_black(picture):
+        yield Warned(
+            step,
+            f"{path.name} is black: numbers overflowed while it was made. With fp16, use model.precision = "
+            '"bf16" or "fp32", or a VAE made for half precision (model.vae).',
+        )

@@ -23,13 +23,15 @@ from maquette.training.opening import check_fit, contents, keep_thumbnails, load
 from maquette.training.prepare import Job
 from maquette.training.previews import requests_of
 from maquette.training.processes import Processes
+from maquette.training.scoring import Scoring, open_scoring
 from maquette.training.versions import versions
 
 
 class Ready(NamedTuple):
     """A job, the run's folder, and what is drawn and learned from along the way.
 
-    layout: of the family before anything was attached. requests: the previews. scan: what it learns from.
+    layout: of the family before anything was attached. requests: the previews. scan: what it learns from. scoring: what
+    is scored, if anything. warnings: what to say at the beginning.
     """
 
     job: Job
@@ -37,6 +39,8 @@ class Ready(NamedTuple):
     layout: Layout
     requests: Sequence[Sequence[Request]]
     scan: Scan
+    scoring: Scoring | None
+    warnings: Sequence[str]
 
 
 def ready(config: RunConfig, scan: Scan, directory: RunDir, device: torch.device, processes: Processes) -> Ready:
@@ -50,6 +54,7 @@ def ready(config: RunConfig, scan: Scan, directory: RunDir, device: torch.device
     sizes = training_sizes(config.data, family.default_size, family.size_multiple)
     scan = fitted(scan, sizes, upscale=config.data.upscale)
     check_fit(config, family, requests := requests_of(config, scan.usable()))
+    scoring, doubts = open_scoring(config, family, scan.usable())
     if first:
         write_text(directory.config, dump(config))
         write_text(directory.versions, json.dumps(versions(), indent=2) + "\n")
@@ -72,7 +77,7 @@ def ready(config: RunConfig, scan: Scan, directory: RunDir, device: torch.device
     job.idle.leave()
     if processes.count > 1:
         processes.require_same(identity(job, directory, samples))
-    return Ready(job, directory, layout, requests, scan)
+    return Ready(job, directory, layout, requests, scan, scoring, (*scan.warnings(), *doubts))
 
 
 def identity(job: Job, directory: RunDir, samples: Sequence[Sample]) -> Mapping[str, str]:

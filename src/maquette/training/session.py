@@ -25,7 +25,6 @@ from maquette.runs.events import (
     Event,
     Finished,
     Saved,
-    Scored,
     Started,
     Step,
     Warned,
@@ -34,9 +33,10 @@ from maquette.runs.events import (
     read_events,
 )
 from maquette.runs.rundir import RunDir, create_run, open_run
+from maquette.training.best import keep_best
 from maquette.training.checkpoint import (
     checkpoint_path,
-    environment_changes,
+    environment_warnings,
     newest_checkpoint,
     prune,
     resumable,
@@ -53,11 +53,12 @@ from maquette.training.processes import ALONE, Processes, check_share
 from maquette.training.ready import ready
 from maquette.training.runtime import memory_in_use
 from maquette.training.schedule import rate_at
+from maquette.training.scoring import Scoring
 from maquette.training.seeds import rng_at
 from maquette.training.signals import breaking_off, stopping, wishes
 from maquette.training.state import pieces_of, restore
 from maquette.training.trackers import Tracker, open_trackers
-from maquette.training.validation import validation_loss
+from maquette.training.validation import validated
 
 logger = logging.getLogger(__name__)
 
@@ -97,7 +98,8 @@ def run(config: RunConfig, *, out: Path, resume: bool = False, processes: Proces
 class Session:
     """A job under way, and where it is told, drawn and saved.
 
-    scan: what it learns from. seconds_before: what earlier sittings of the same run took.
+    scan: what it learns from. scoring: what is scored along the way, if anything. warnings: what to say at the
+    beginning. seconds_before: what earlier sittings of the same run took. is_over: it ends early (evaluation.patience).
     """
 
     job: Job
@@ -105,10 +107,13 @@ class Session:
     layout: Layout
     requests: Sequence[Sequence[Request]]
     scan: Scan
+    scoring: Scoring | None
+    warnings: Sequence[str]
     progress: Progress = field(default_factory=Progress)
     checkpoint: Path | None = None
     seconds_before: float = 0.0
     started: float = field(default_factory=time.monotonic)
+    is_over: bool = False
 
     def open(self, *, resume: bool) -> None:
         """Begin the log, or go on with it from the newest checkpoint."""
@@ -118,7 +123,7 @@ class Session:
             keep_until(self.directory.events, -1)  # killed before the first checkpoint: nothing of it counts
         self._tell([Started(self.progress.step, self.job.steps)])
         if self.progress.step == 0:
-            self._warn(self.scan.warnings())
+            self._warn(self.warnings)
 
     def train(self) -> None:
         """Run the loop to its end, doing beside it whatever is due."""
@@ -130,6 +135,8 @@ class Session:
         ):
             if progress.step == 0:
                 self._do(self._due(0), track)
+            elif self._ends():
+                return
             window: list[StepStats] = []
             seen, read_at = progress.images_seen, time.monotonic()
             for stats in train(
@@ -157,6 +164,9 @@ class Session:
                     track(event)
                     self._do(due, track)
                     window, read_at = [], time.monotonic()
+                if self.is_over:
+                    self._do(self._due(stats.step, is_last=True) - due, track)
+                    return
                 if stopped_by:
                     if self.is_first:
                         write_report(self.directory)
@@ -176,33 +186,48 @@ class Session:
         for path in (*paths, self.directory.report):
             logger.info("wrote %s", path)
 
-    def _due(self, step: int) -> set[str]:
+    def _due(self, step: int, *, is_last: bool = False) -> set[str]:
         """What to do after a step, by its name."""
-        config, last = self.job.config, step == self.job.steps
+        config, last = self.job.config, is_last or step == self.job.steps
         every = {
             "validate": config.validation.every if config.validation else 0,
             "preview": config.preview.every,
+            "score": self.scoring.every if self.scoring else 0,
             "save": config.checkpoints.every,
         }
         return {name for name, steps in every.items() if steps and (last or step % steps == 0)}
 
     def _do(self, due: Set[str], track: Tracker) -> None:
         """Saving comes last: what a checkpoint's step made is then in the log that the checkpoint is resumed with."""
-        step, config = self.progress.step, self.job.config
+        step = self.progress.step
+        if self.is_first:
+            scores: list[Event] = [*validated(self.job, step)] if "validate" in due else []
+            if self.scoring is not None and "score" in due:
+                scores += self.scoring.score(self.job, self.directory, step)
+            self._tell(scores)
+            for event in scores:
+                track(event)
+            if step and due & {"score", "save"}:
+                export_step(self.job, self.directory, self.layout, step)
+        if step and due & {"score", "save"}:
+            self.is_over = self.is_over or self._ends()
         if not self.is_first:
             self.checkpoint = checkpoint_path(self.directory.checkpoints, step) if "save" in due else self.checkpoint
             return
-        if "validate" in due and self.job.held_out is not None and config.validation is not None:
-            draws, seed = config.validation.draws, config.training.seed
-            loss = validation_loss(self.job.held_out, self.job.objective, self.job.runtime, draws=draws, seed=seed)
-            event = Scored(step, "validation loss", loss)
-            self._tell([event])
-            track(event)
         if "preview" in due:
             for told in make_previews(self.job, self.directory, step, self.requests):
                 self._tell([told])
         if "save" in due:
             self._save()
+
+    def _ends(self) -> bool:
+        """Bring best/ up to date; whether the run ends early with it, which all processes are told."""
+        ended = []
+        if self.is_first:
+            self._warn(ended := keep_best(self.job, self.directory, self.layout, self.scoring, self.progress.step))
+        if not self.job.config.evaluation.patience:
+            return False
+        return any(flag for (flag,) in self.job.runtime.processes.meet(len(ended)))
 
     def _read(self, window: Sequence[StepStats], seconds: float) -> Step:
         """Read the losses of the steps since the last reading, at once; stop the run if one of them is not finite."""
@@ -228,8 +253,6 @@ class Session:
     def _saved(self, path: Path) -> None:
         """What follows a checkpoint. The log says so last: where it does not, a kill came between."""
         self.checkpoint, step = path, self.progress.step
-        if step:
-            export_step(self.job, self.directory, self.layout, step)
         prune(self.directory.checkpoints, self.job.config.checkpoints.keep, always=())
         self._tell([Saved(step, self.directory.relative(path))])
 
@@ -243,21 +266,15 @@ class Session:
         keep_until(self.directory.events, saved.step)
         if all(event.step != saved.step for event in read_events(self.directory.events).of(Saved)):
             self._saved(saved.path)
-        if moved := environment_changes(saved.environment):
-            self._warn(
-                [
-                    f"This machine or its libraries differ from the checkpoint's ({'; '.join(moved)}), so the result "
-                    "will not agree with an uninterrupted run to the last bit."
-                ]
-            )
+        self._warn(environment_warnings(saved.environment))
 
     def _warn(self, messages: Iterable[str]) -> None:
         for message in messages:
             logger.warning(message)
             self._tell([Warned(self.progress.step, message)])
 
-    def _tell(self, events: Iterable[Event]) -> None:
-        if self.is_first:
+    def _tell(self, events: Sequence[Event]) -> None:
+        if self.is_first and events:
             append_events(self.directory.events, events)
 
     @property

@@ -3,10 +3,23 @@
 import torch
 
 from maquette.data.dataset import Dataset
+from maquette.runs.events import Scored
+from maquette.runs.names import LOSS
 from maquette.training.objective import Objective
+from maquette.training.prepare import Job
 from maquette.training.runtime import Runtime
 from maquette.training.seeds import global_generators, rng_at
 from maquette.types import ImageCode, TrainBatch
+
+
+def validated(job: Job, step: int) -> list[Scored]:
+    """The validation loss of a run after a step, where it holds pictures out."""
+    section = job.config.validation
+    if section is None or job.held_out is None:
+        return []
+    seed = job.config.training.seed
+    loss = validation_loss(job.held_out, job.objective, job.runtime, draws=section.draws, seed=seed)
+    return [Scored(step, LOSS, loss)]
 
 
 @torch.no_grad()

@@ -1,0 +1,198 @@
+"""Scores along the way: the fixed set of pictures is made as previews are, read by the networks, and told."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import fmean
+
+import numpy as np
+import torch
+from PIL import Image
+
+from maquette.config.schema import RunConfig
+from maquette.data.image import decode
+from maquette.data.sample import Sample
+from maquette.errors import CheckpointError
+from maquette.evaluation.bootstrap import mean_interval
+from maquette.evaluation.choice import Reading, Scale
+from maquette.evaluation.fidelity import Likeness, Values, drift, ignored, likeness, measured, network_of
+from maquette.evaluation.metric import Picture, Pictures
+from maquette.evaluation.naming import Naming, naming
+from maquette.evaluation.networks import Networks, judge_networks
+from maquette.evaluation.probes import Probe, probes
+from maquette.families.base import Family
+from maquette.families.load import EMBEDDED
+from maquette.generation.sample import Request, check_request
+from maquette.runs.events import Event, Log, Previewed, Scored
+from maquette.runs.names import DIVERSITY, DRIFT, FIDELITY, NAMES, OTHER_PROMPTS, PROMPT, Learned
+from maquette.runs.rundir import RunDir
+from maquette.training.prepare import Job
+from maquette.training.previews import painted, told_if_black
+
+REFERENCES = 64
+"""At most so many training pictures of a concept are compared with, evenly spread over all of them."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scoring:
+    """What is made and scored again and again, what reads it, and what it is compared with."""
+
+    probes: Sequence[Probe]
+    requests: Sequence[Request]
+    networks: Networks
+    references: Mapping[int, Likeness]
+    learned: Learned
+    every: int
+
+    def score(self, job: Job, run: RunDir, step: int) -> Iterator[Event]:
+        """Make the pictures of a step, and tell each with its scores; then every score over all of them."""
+        wanted = [(run.scored_picture(step, i), request) for i, request in enumerate(self.requests)]
+        pictures: list[Picture] = []
+        for path, _, picture in painted(job, run, wanted):
+            pictures.append(picture)
+            yield from told_if_black(step, path, picture)
+        values = measured(self.networks, self.references, self.learned, self.probes, pictures)
+        if step == 0:
+            values |= ignored(self.networks, self.probes, pictures)
+        else:
+            values |= drift(self.networks, self.probes, pictures, untouched(run, len(self.probes)))
+        for i, (path, request) in enumerate(wanted):
+            own = {name: value for name, found in values.items() if (value := found[i]) is not None}
+            yield Previewed(step, request.prompt, request.seed, run.relative(path), own)
+        for name, found in values.items():
+            counted = self._counted(name, found)
+            if counted and name in NAMES:
+                yield _summary(step, name, counted, network_of(self.networks, name))
+
+    def readings(self, run: RunDir, log: Log) -> list[Reading]:
+        """The scores of every step in a run's log, that of the base first."""
+        told = {event.path: event for event in log.of(Previewed)}
+        steps = sorted({event.step for event in told.values() if (run.root / event.path).parent == run.scored})
+        paths = {step: [run.relative(run.scored_picture(step, i)) for i in range(len(self.probes))] for step in steps}
+        return [self._reading(step, [told[path].scores for path in paths[step]]) for step in steps]
+
+    def scale(self, log: Log) -> Scale:
+        """What 0 and 1 are on the scale of the balance: from the scores of step 0, and from the training pictures."""
+        base = [event.scores for event in log.of(Previewed) if event.step == 0]
+        neutral = [scores for scores in base if OTHER_PROMPTS in scores]
+        return Scale(
+            untouched=_mean([scores[FIDELITY[self.learned]] for scores in base if FIDELITY[self.learned] in scores]),
+            real=_mean([found.among_themselves for found in self.references.values()]),
+            ignored=_mean([scores[OTHER_PROMPTS] for scores in neutral]),
+            followed=_mean([scores[PROMPT] for scores in neutral]),
+        )
+
+    def _counted(self, name: str, values: Values) -> list[float]:
+        """The values that make up a score: of prompt fidelity, those of the prompts that ask for the concept."""
+        pairs = zip(self.probes, values, strict=True)
+        return [v for probe, v in pairs if v is not None and (name != PROMPT or not probe.is_neutral)]
+
+    def _reading(self, step: int, scores: Sequence[Mapping[str, float]]) -> Reading:
+        own = [found for probe, found in zip(self.probes, scores, strict=True) if not probe.is_neutral]
+        return Reading(
+            step,
+            like=tuple(found.get(FIDELITY[self.learned]) for found in own),
+            prompt=tuple(found[PROMPT] for found in own),
+            diversity=tuple(found[DIVERSITY] for found in own if DIVERSITY in found),
+            drift=tuple(found[DRIFT] for found in scores if DRIFT in found),
+        )
+
+
+def open_scoring(config: RunConfig, family: Family, samples: Sequence[Sample]) -> tuple[Scoring | None, list[str]]:
+    """What will be scored in a run, and warnings about it; None where nothing is: it is off, or no network can read.
+
+    Raises ConfigError, DataError or ModelError for prompts, pictures or networks that cannot be used.
+    """
+    section = config.evaluation
+    if section.every == 0 or config.model.base not in EMBEDDED:
+        return None, []
+    assert section.every != "auto"  # resolved
+    namings = namings_of(config, samples)
+    if not namings:
+        return None, [
+            "The captions have no words in common that could stand for what is learned, so no pictures are scored. Set "
+            "data.trigger, or turn scores off: evaluation.every = 0."
+        ]
+    warnings = [
+        f'The class of "{named.phrase}" is not known: scorers read "{named.noun}". Name it: evaluation.class_noun.'
+        for named in namings.values()
+        if not named.is_class_known and named.learned != "style"
+    ]
+    chosen = probes(
+        namings, section.prompts, num=section.num, seed=section.seed, is_world=config.model.base in EMBEDDED
+    )
+    requests = [
+        Request(prompt=probe.prompt, seed=probe.seed, steps=section.steps, guidance=section.guidance)
+        for probe in chosen
+    ]
+    for request in requests:
+        check_request(family, request)
+    networks = judge_networks()
+    learned = next(iter(namings.values())).learned
+    references = {concept: likeness(networks, learned, list(_pictures(samples, concept))) for concept in namings}
+    return Scoring(chosen, requests, networks, references, learned, section.every), warnings
+
+
+def namings_of(config: RunConfig, samples: Sequence[Sample]) -> dict[int, Naming]:
+    """How each concept is called by its captions, where they agree on something; all are compared by the same thing."""
+    section, classes = config.evaluation, config.class_images
+    places = config.concepts or (config.data,)
+    prompts = [concept.class_prompt for concept in config.concepts] or [classes.prompt if classes else None]
+    found: dict[int, Naming] = {}
+    for number, (place, class_prompt) in enumerate(zip(places, prompts, strict=True)):
+        captions = [sample.caption for sample in samples if sample.concept == number and not sample.is_class]
+        named = naming(
+            captions,
+            trigger=place.trigger,
+            noun=section.class_noun,
+            class_prompt=class_prompt,
+            learns=section.learns,
+        )
+        if named is not None:
+            found[number] = named
+    if len({named.learned for named in found.values()}) > 1:
+        return {number: replace(named, learned="subject") for number, named in found.items()}
+    return found
+
+
+def untouched(run: RunDir, count: int) -> Pictures:
+    """The pictures of the base, as they were scored before the first step.
+
+    Raises CheckpointError where one of them is gone.
+    """
+    paths = [run.scored_picture(0, i) for i in range(count)]
+    if gone := [path.name for path in paths if not path.is_file()]:
+        raise CheckpointError(
+            f"{run.scored}: the base's pictures, which scores are compared with, are gone: {', '.join(gone)}. Put them "
+            "back, or go on without scores: --set evaluation.every=0."
+        )
+    return [_read(path) for path in paths]
+
+
+def _pictures(samples: Sequence[Sample], concept: int) -> Iterator[Pictures]:
+    """The training pictures of a concept, one at a time: each may be a large photograph."""
+    own = [sample for sample in samples if sample.concept == concept and not sample.is_class]
+    for i in range(0, len(own), -(-len(own) // REFERENCES)):
+        yield [_tensor(decode(own[i].read(), own[i].name).rgb)]
+
+
+def _read(path: Path) -> Picture:
+    with Image.open(path) as image:
+        return _tensor(image.convert("RGB"))
+
+
+def _tensor(image: Image.Image) -> Picture:
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1)
+
+
+def _mean(values: Sequence[float]) -> float:
+    """0 where there is nothing to average: no picture of the base shows a face."""
+    return fmean(values) if values else 0.0
+
+
+def _summary(step: int, name: str, values: Sequence[float], network: str) -> Scored:
+    column = torch.tensor(values, dtype=torch.float64)
+    weights = torch.full_like(column, 1 / len(values))
+    low, high = mean_interval(column, weights) if len(values) > 1 else (math.nan, math.nan)
+    return Scored(step, name, float(column.mean()), low, high, network)
