@@ -8,7 +8,7 @@ from typing import Annotated, get_args, get_origin
 from pydantic.fields import FieldInfo
 
 from maquette.config.schema import RunConfig
-from maquette.config.section import RelativeToFile, Section
+from maquette.config.section import NameOrPath, RelativeToFile, Section
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,7 +28,16 @@ class Key:
     @property
     def is_path(self) -> bool:
         """Whether the value names a file or folder, so that in a file it is relative to that file."""
-        return _has_marker(self.field.annotation) or any(isinstance(m, RelativeToFile) for m in self.field.metadata)
+        return self._is_marked(RelativeToFile)
+
+    @property
+    def may_be_name(self) -> bool:
+        """Whether a value that names no file or folder is the name of something else, such as a model on the hub."""
+        return self._is_marked(NameOrPath)
+
+    def _is_marked(self, marker: type[RelativeToFile]) -> bool:
+        own = any(isinstance(extra, marker) for extra in self.field.metadata)
+        return own or _has_marker(self.field.annotation, marker)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,7 +88,7 @@ def tables(schema: type[Section] = RunConfig) -> dict[str, Table]:
 def keys(schema: type[Section] = RunConfig) -> tuple[Key, ...]:
     """Every setting of every section and kind, in the order of a schema."""
     return tuple(
-        Key(f"{table.path}.{name}", section, field, kind_of(section) if table.is_union else None)
+        Key(f"{table.path}.{name}".removeprefix("."), section, field, kind_of(section) if table.is_union else None)
         for table in tables(schema).values()
         for section in table.classes
         for name, field in section.model_fields.items()
@@ -103,10 +112,10 @@ def _tables(section: type[Section], prefix: str) -> Iterator[Table]:
                 yield from _tables(member, f"{prefix}{name}.")
 
 
-def _has_marker(annotation: object) -> bool:
+def _has_marker(annotation: object, marker: type[RelativeToFile]) -> bool:
     if get_origin(annotation) is Annotated:
-        return any(isinstance(extra, RelativeToFile) for extra in get_args(annotation)[1:])
-    return any(_has_marker(part) for part in _parts(annotation))
+        return any(isinstance(extra, marker) for extra in get_args(annotation)[1:])
+    return any(_has_marker(part, marker) for part in _parts(annotation))
 
 
 def _parts(annotation: object) -> tuple[object, ...]:

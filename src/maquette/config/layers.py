@@ -190,7 +190,7 @@ def _default_kind(path: str) -> str:
 def _anchor(tree: Tree, folder: Path, schema: type[Section] = RunConfig) -> None:
     """Make every path in a tree absolute, so that the settings mean the same wherever they are read again.
 
-    A base model's name stays as it is when there is no such file, since it may be a hub id.
+    A name that may be that of a model stays as it is where there is no such file.
     """
     for key in keys(schema):
         if key.is_path:
@@ -198,7 +198,7 @@ def _anchor(tree: Tree, folder: Path, schema: type[Section] = RunConfig) -> None
                 value = holder.get(key.name)
                 if isinstance(value, str) and value:
                     path = folder / Path(value).expanduser()
-                    if path.exists() or not key.path.startswith("model."):
+                    if path.exists() or not key.may_be_name:
                         holder[key.name] = str(path.absolute())
 
 

@@ -7,6 +7,7 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from maquette.config.layers import Layer, Tree, default_layer, file_layer, flag_layer, merged, preset_layer, set_layer
+from maquette.config.networks import NetworksConfig
 from maquette.config.problems import explain
 from maquette.config.schema import RunConfig
 from maquette.config.section import Section
@@ -35,6 +36,15 @@ def load_config(
     layers += [flag_layer(flags or {}), set_layer(sets)]
     tree = merged(layers)
     return checked(RunConfig, tree, layers)
+
+
+def load_networks(file: Path) -> NetworksConfig:
+    """The networks that a TOML file of its own names, one key for each role.
+
+    Relative paths start at its folder. Raises ConfigError with every problem.
+    """
+    layers = [file_layer(file, NetworksConfig)]
+    return checked(NetworksConfig, merged(layers, NetworksConfig), layers)
 
 
 S = TypeVar("S", bound=Section)

@@ -24,6 +24,10 @@ class RelativeToFile:
     """Marks a value that names a file or folder: in a TOML file it is relative to that file."""
 
 
+class NameOrPath(RelativeToFile):
+    """Marks a value that is relative to its file only where there is such a file; else it is a name."""
+
+
 def _named(value: object) -> object:
     if value == "":  # which pathlib would take for the working directory
         raise PydanticCustomError("string_too_short", "a path that is not empty")
@@ -33,7 +37,7 @@ def _named(value: object) -> object:
 LocalPath = Annotated[Path, RelativeToFile(), BeforeValidator(_named), Field(strict=False)]
 """A file or folder on this machine."""
 
-LocalOrHub = Annotated[str, RelativeToFile(), Field(min_length=1)]
+LocalOrHub = Annotated[str, NameOrPath(), Field(min_length=1)]
 """A file or folder on this machine, or else a name (of an embedded model, or of a model on the hub)."""
 
 Text = Annotated[str, Field(min_length=1)]

@@ -6,16 +6,25 @@ Axes: n pictures, c channels, h w size, d features.
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from maquette.config.networks import NetworksConfig
 from maquette.errors import DataError
+from maquette.evaluation.batches import Place, distances
 from maquette.evaluation.judge import Judge
-from maquette.evaluation.judges import WEIGHTS, JudgeName, load_judge
+from maquette.evaluation.judges import NAMES, WEIGHTS, JudgeName, load_judge
 from maquette.evaluation.metric import Features, Pictures
+from maquette.evaluation.sources import Source, find_source
+from maquette.families.placement import choose_device, choose_dtype
+
+if TYPE_CHECKING:
+    from maquette.evaluation.clip import Clip
+    from maquette.evaluation.pretrained import PictureNetwork
 
 Texts = Callable[[Sequence[str]], Float[Tensor, "n d"]]
 """One unit vector for each text, in the space of the role ``image``."""
@@ -28,6 +37,9 @@ Distance = Callable[[Pictures, Pictures], Float[Tensor, " n"]]
 
 Stacked = Callable[[UInt8[Tensor, "n 3 h w"]], Float[Tensor, "n d"]]
 """Features of pictures of one size."""
+
+ROLES: Final = ("image", "instance", "style", "face", "perceptual", "distribution")
+"""The roles that settings name a network for; text is read by the network of ``image``."""
 
 F = TypeVar("F", covariant=True)
 
@@ -91,6 +103,90 @@ def judge_networks(name: JudgeName = "judge", device: str | torch.device = "cpu"
     )
 
 
+def open_networks(config: NetworksConfig) -> Networks:
+    """The networks that settings name, each from its folder, file or hub id; the judges where they name those.
+
+    One that several roles name is loaded once, and nothing is loaded before all are found. Raises ModelError or
+    ConfigError, with the cure, where one cannot be had; MissingDependencyError where a face network lacks its packages.
+    """
+    names = {role: getattr(config, role) for role in ROLES}
+    device = choose_device(config.device)
+    place = Place(device, choose_dtype(config.precision, device, 0))
+    sources = {role: find_source(name, role) for role, name in names.items() if name not in NAMES}
+    judges = {name: judge_networks(name, device) for name in NAMES if name in names.values()}
+
+    @cache
+    def clip(source: Source) -> "Clip":
+        from maquette.evaluation.clip import open_clip  # transformers, which the judges do without
+
+        return open_clip(source, place)
+
+    @cache
+    def network(source: Source) -> "PictureNetwork":
+        from maquette.evaluation.dino import open_dino
+        from maquette.evaluation.pretrained import kind_of
+
+        return clip(source).pictures if kind_of(source) == "clip" else open_dino(source, place)
+
+    def judged(role: str) -> Any:  # noqa: ANN401 - the type is that of the role
+        return getattr(judges[names[role]], role)
+
+    def directions(role: str) -> Named[Features]:
+        if role not in sources:
+            return judged(role)
+        found = network(sources[role])
+        return Named(found.name, f"{found.fingerprint}-direction", found.directions)
+
+    distributions = _distributions(sources.get("distribution"), network, place)
+    return Networks(
+        instance=directions("instance"),
+        image=_clip(clip(sources["image"])) if "image" in sources else judged("image"),
+        text=_texts(clip(sources["image"])) if "image" in sources else judges[names["image"]].text,
+        style=directions("style"),
+        face=_face(sources["face"], config) if "face" in sources else judged("face"),
+        perceptual=_perceptual(sources["perceptual"], place) if "perceptual" in sources else judged("perceptual"),
+        distribution=distributions[2048] if distributions else judged("distribution"),
+        distribution_64=distributions[64] if distributions else judged("distribution"),
+    )
+
+
+def _clip(clip: "Clip") -> Named[Features]:
+    return Named(clip.pictures.name, f"{clip.pictures.fingerprint}-direction", clip.pictures.directions)
+
+
+def _texts(clip: "Clip") -> Named[Texts]:
+    return Named(clip.pictures.name, f"{clip.pictures.fingerprint}-text", clip.directions_of_texts)
+
+
+def _face(source: Source, config: NetworksConfig) -> Named[Faces]:
+    from maquette.evaluation.face_network import open_face_network
+
+    face = open_face_network(source, config.face_values, config.face_channels)
+    return Named(face.name, face.fingerprint, face.faces)
+
+
+def _perceptual(source: Source, place: Place) -> Named[Distance]:
+    from maquette.evaluation.lpips import open_lpips
+
+    lpips = open_lpips(source, place)
+    return Named(lpips.name, lpips.fingerprint, lpips.distance)
+
+
+def _distributions(
+    source: Source | None, network: Callable[[Source], "PictureNetwork"], place: Place
+) -> dict[int, Named[Features]]:
+    """Features at FID's two widths; one and the same network where it is not FID's."""
+    from maquette.evaluation.inception import open_inception
+
+    if source is None:
+        return {}
+    if (source.path / "config.json").is_file():
+        found = dict.fromkeys((64, 2048), network(source))
+    else:
+        found = open_inception(source, place)
+    return {width: Named(one.name, one.fingerprint, one.features) for width, one in found.items()}
+
+
 def by_size(features: Stacked, pictures: Pictures) -> Float[Tensor, "n d"]:
     """The features of pictures of any sizes from a function that takes stacks of one size; on the CPU.
 
@@ -115,15 +211,5 @@ def _people(judge: Judge, pictures: Pictures) -> list[Tensor | None]:
 
 
 def _distance(judge: Judge, ones: Pictures, others: Pictures) -> Float[Tensor, " n"]:
-    check_pairs(ones, others)
-    unique = {id(picture): picture for picture in (*ones, *others)}  # a reference is paired with many pictures
-    place = {key: row for row, key in enumerate(unique)}
-    looks = by_size(judge.look_features, list(unique.values()))
-    left, right = (looks[[place[id(picture)] for picture in side]] for side in (ones, others))
-    return 1 - (left * right).sum(1)
-
-
-def check_pairs(ones: Pictures, others: Pictures) -> None:
-    """Raise DataError where two lists of pictures do not pair up."""
-    if len(ones) != len(others):
-        raise DataError(f"{len(ones)} pictures cannot be paired with {len(others)}: each needs one partner.")
+    # Of unit vectors: half the squared distance is one minus the product.
+    return distances(lambda pictures: by_size(judge.look_features, pictures), ones, others) / 2

@@ -1,8 +1,8 @@
 """Models from the Hugging Face hub, or from its cache on this machine."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from diffusers import DiffusionPipeline
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import (
     HfHubHTTPError,
@@ -26,6 +26,8 @@ def fetch_model(name: str, revision: str | None, variant: str | None) -> Path:
 
     Raises ModelError, with the cure, where it is not cached and cannot be fetched.
     """
+    from diffusers import DiffusionPipeline  # here, since what only needs single files should not wait for it
+
     try:
         folder = DiffusionPipeline.download(
             name, revision=revision, variant=variant, use_safetensors=True, **dict.fromkeys(UNUSED)
@@ -38,8 +40,13 @@ def fetch_model(name: str, revision: str | None, variant: str | None) -> Path:
 def fetch_part(name: str, part: str) -> Path:
     """The folder of one part of a hub model, or of a repository that holds nothing else."""
     wanted = ("*.json", "*.txt", "*.safetensors")
+    return fetch_files(name, [*wanted, *(f"{part}/{pattern}" for pattern in wanted)])
+
+
+def fetch_files(name: str, patterns: Sequence[str]) -> Path:
+    """The folder of a hub repository in the cache, with the files that fit any of these patterns."""
     try:
-        folder = snapshot_download(name, allow_patterns=[*wanted, *(f"{part}/{pattern}" for pattern in wanted)])
+        folder = snapshot_download(name, allow_patterns=list(patterns))
     except FAILURES as error:
         raise ModelError(_explained(name, error)) from error
     return Path(folder)

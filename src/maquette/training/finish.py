@@ -1,15 +1,12 @@
 """What comes out of a run: files that load elsewhere, proven as they are written."""
 
 import shutil
-from collections.abc import Generator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
 from torch import nn
-from transformers.utils import logging as bars
 
 from maquette.adapters.about import About
 from maquette.adapters.base import Trainable
@@ -22,6 +19,7 @@ from maquette.adapters.keys import Layout
 from maquette.config.adapter import FullConfig
 from maquette.errors import CheckpointError
 from maquette.families import single_file
+from maquette.families.quiet import without_bars
 from maquette.families.sd import StableDiffusion
 from maquette.families.sdxl import StableDiffusionXL
 from maquette.generation.sample import scheduler_config
@@ -114,18 +112,6 @@ def _save_pipeline(job: Job, folder: Path) -> None:
         raise CheckpointError(
             f"{folder.parent}: the model cannot be written ({error}). Make room there, and finish with --resume."
         ) from error
-
-
-@contextmanager
-def without_bars() -> Generator[None]:
-    """Inside, transformers shows no progress bars of its own."""
-    shown = bars.is_progress_bar_enabled()
-    bars.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            bars.enable_progress_bar()
 
 
 def delta_of(trainable: Trainable) -> Delta:
