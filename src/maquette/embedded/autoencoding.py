@@ -13,6 +13,7 @@ from maquette.embedded.bank import Pictures
 from maquette.training.objective import Objective
 from maquette.training.seeds import rng_at
 
+SQUARE_WEIGHT = 4.0
 COARSE_WEIGHT = 2.0
 
 KL_WEIGHT = 1e-4
@@ -45,10 +46,8 @@ def to_pixels(images: Pictures) -> Float[Tensor, "n 3 h w"]:
     return (torch.from_numpy(images).float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
 
 
-def autoencoding(vae: AutoencoderKL, coarse_weight: float) -> Objective[PictureBatch]:
+def autoencoding(vae: AutoencoderKL) -> Objective[PictureBatch]:
     """The picture's error, and the divergence of its latents from a unit Gaussian.
-
-    coarse_weight: see ``picture_error``.
 
     Source: Rombach et al. 2022 (arXiv 2112.10752), section 3.1, without its adversarial part.
     """
@@ -57,7 +56,7 @@ def autoencoding(vae: AutoencoderKL, coarse_weight: float) -> Objective[PictureB
         posterior = vae.encode(batch.pixels).latent_dist
         latents = posterior.mean + posterior.std * torch.randn(posterior.mean.shape, generator=rng)
         divergence = 0.5 * (posterior.mean.square() + posterior.var - 1 - posterior.logvar).flatten(1).mean(1)
-        return picture_error(vae.decode(latents).sample, batch.pixels, coarse_weight) + KL_WEIGHT * divergence
+        return picture_error(vae.decode(latents).sample, batch.pixels) + KL_WEIGHT * divergence
 
     return loss
 
@@ -69,22 +68,20 @@ def decoding(vae: AutoencoderKL) -> Objective[PictureBatch]:
         with torch.no_grad():
             posterior = vae.encode(batch.pixels).latent_dist
             latents = posterior.mean + posterior.std * torch.randn(posterior.mean.shape, generator=rng)
-        return picture_error(vae.decode(latents).sample, batch.pixels, COARSE_WEIGHT)
+        return picture_error(vae.decode(latents).sample, batch.pixels)
 
     return loss
 
 
-def picture_error(
-    decoded: Float[Tensor, "b 3 h w"], pixels: Float[Tensor, "b 3 h w"], coarse_weight: float
-) -> Float[Tensor, " b"]:
-    """Mean absolute plus mean squared error of each picture.
+def picture_error(decoded: Float[Tensor, "b 3 h w"], pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, " b"]:
+    """Mean absolute error of each picture, of its pixels and of their 4x4 averages, plus the weighed squared error.
 
-    coarse_weight: how much the mean absolute error of 4x4 averages counts as well. Without it edges and textures, most
-    of the error of a young autoencoder, drown the colours of areas.
+    The averages keep the colours of areas: without them edges and textures, most of the error of a young autoencoder,
+    drown them. The square is what the signal-to-noise ratio measures.
     """
     error = decoded - pixels
-    fine = (error.abs() + error.square()).flatten(1).mean(1)
-    return fine + coarse_weight * avg_pool2d(error, 4).abs().flatten(1).mean(1)
+    fine = (error.abs() + SQUARE_WEIGHT * error.square()).flatten(1).mean(1)
+    return fine + COARSE_WEIGHT * avg_pool2d(error, 4).abs().flatten(1).mean(1)
 
 
 @torch.no_grad()

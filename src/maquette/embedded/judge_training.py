@@ -20,7 +20,7 @@ from maquette.training.seeds import global_generators, key_at
 
 B = TypeVar("B", bound=Weighted)
 
-PICTURES: Final[Mapping[Content, int]] = {"scenes": 20_000, "subjects": 12_000, "faces": 8_000}
+PICTURES: Final[Mapping[Content, int]] = {"scenes": 40_000, "subjects": 12_000, "faces": 8_000}
 """How many pictures a judge learns from, by what they show."""
 
 
@@ -42,18 +42,18 @@ RECIPES: Final[Mapping[JudgeName, Recipe]] = {
         split="judge",
         channels=(24, 48, 96, 120),
         text_width=96,
-        reader=Part(steps=2400, batch_size=48, lr=2e-3, seed=11),
-        instance=Part(steps=400, batch_size=60, lr=1e-3, seed=12),
-        face=Part(steps=400, batch_size=60, lr=1e-3, seed=13),
+        reader=Part(steps=6500, batch_size=32, lr=2e-3, seed=11),
+        instance=Part(steps=300, batch_size=60, lr=1e-3, seed=12),
+        face=Part(steps=300, batch_size=60, lr=1e-3, seed=13),
         style=Part(steps=400, batch_size=64, lr=1e-3, seed=14),
     ),
     "verifier": Recipe(
         split="verifier",
         channels=(24, 56, 88, 120),
         text_width=80,
-        reader=Part(steps=2400, batch_size=48, lr=2e-3, seed=21),
-        instance=Part(steps=400, batch_size=60, lr=1e-3, seed=22),
-        face=Part(steps=400, batch_size=60, lr=1e-3, seed=23),
+        reader=Part(steps=6500, batch_size=32, lr=2e-3, seed=21),
+        instance=Part(steps=300, batch_size=60, lr=1e-3, seed=22),
+        face=Part(steps=300, batch_size=60, lr=1e-3, seed=23),
         style=Part(steps=400, batch_size=64, lr=1e-3, seed=24),
     ),
 }

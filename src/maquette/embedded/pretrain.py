@@ -36,13 +36,11 @@ class Part:
     seed: int
 
 
-AUTOENCODER = Part(steps=2600, batch_size=8, lr=2e-3, seed=1)
-AUTOENCODER_FINE = Part(steps=3400, batch_size=4, lr=7e-4, seed=4)
-DENOISER = Part(steps=7600, batch_size=16, lr=7e-4, seed=2)
+AUTOENCODER = Part(steps=5600, batch_size=8, lr=2e-3, seed=1)
+DENOISER = Part(steps=20_000, batch_size=16, lr=7e-4, seed=2)
 DECODER = Part(steps=6000, batch_size=8, lr=1e-3, seed=3)
 SIZES = {
     "autoencoder": AUTOENCODER,
-    "autoencoder-fine": AUTOENCODER_FINE,
     "denoiser": DENOISER,
     "decoder": DECODER,
 }
@@ -65,19 +63,18 @@ def draw(work: Path, workers: int = 2) -> Iterator[Tick]:
 
 
 def train_autoencoder(work: Path, part: Part = AUTOENCODER) -> Iterator[Tick]:
-    """Encoder and decoder together, from nothing, on the error of every pixel alike."""
-    return _autoencoder(work, models.new_autoencoder(part.seed), "autoencoder", part, coarse_weight=0.0)
-
-
-def refine_autoencoder(work: Path, part: Part = AUTOENCODER_FINE) -> Iterator[Tick]:
-    """Encoder and decoder again, now on the colours of areas too; then latents of equal spread.
+    """Encoder and decoder together, from nothing; then latents of equal spread.
 
     The result is autoencoder-done.safetensors.
     """
-    vae = models.new_autoencoder(AUTOENCODER.seed)
-    _load_stage(work / "autoencoder.safetensors", {"autoencoder": vae})
-    yield from _autoencoder(work, vae, "autoencoder-fine", part, coarse_weight=autoencoding.COARSE_WEIGHT)
-    bank = _bank(work)
+    bank, vae = _bank(work), models.new_autoencoder(part.seed)
+    batches = autoencoding.picture_batches(bank, part.batch_size, part.seed)
+    trainable = whole({"autoencoder": vae}, part.lr)
+    objective = autoencoding.autoencoding(vae)
+    for stats in run_stage(
+        work / "autoencoder.safetensors", trainable, objective, batches, steps=part.steps, seed=part.seed
+    ):
+        yield Tick("autoencoder", stats.step, part.steps, stats.loss.item())
     autoencoding.standardise(vae, autoencoding.to_pixels(bank[:SHARD]))
     write_tensors(work / "autoencoder-done.safetensors", vae.state_dict())
 
@@ -127,7 +124,6 @@ def train_decoder(work: Path, part: Part = DECODER) -> Iterator[Tick]:
 PARTS: Mapping[str, Callable[[Path], Iterator[Tick]]] = {
     "pictures": draw,
     "autoencoder": train_autoencoder,
-    "autoencoder-fine": refine_autoencoder,
     "latents": encode,
     "denoiser": train_denoiser,
     "decoder": train_decoder,
@@ -167,16 +163,6 @@ def whole(modules: Mapping[str, nn.Module], lr: float) -> Trainable:
         params = unfreeze(module)
         parts.append(Full(name, params, ParamGroup(name, list(params.values()), lr, weight_decay=0.01)))
     return Combined(parts)
-
-
-def _autoencoder(work: Path, vae: AutoencoderKL, name: str, part: Part, *, coarse_weight: float) -> Iterator[Tick]:
-    objective = autoencoding.autoencoding(vae, coarse_weight)
-    batches = autoencoding.picture_batches(_bank(work), part.batch_size, part.seed)
-    trainable = whole({"autoencoder": vae}, part.lr)
-    for stats in run_stage(
-        work / f"{name}.safetensors", trainable, objective, batches, steps=part.steps, seed=part.seed
-    ):
-        yield Tick(name, stats.step, part.steps, stats.loss.item())
 
 
 def load_autoencoder(file: Path) -> AutoencoderKL:

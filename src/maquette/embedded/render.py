@@ -21,6 +21,10 @@ from maquette.errors import ConfigError
 
 SIZES: Final = (32, 64, 128)
 
+# A pattern's second colour covers about a third of the body, so that a picture shows which colour is the main one.
+STRIPE: Final = 0.35
+CHECK: Final = 0.8
+
 KIND_DRAWINGS: Final[Mapping[str, Callable[[Pen, tuple[float, float, float, float]], None]]] = {
     "mug": things.mug,
     "house": things.house,
@@ -96,7 +100,7 @@ def _draw_pattern(pen: Pen, subject: Subject) -> None:
             turn = np.radians(subject.angle)
             along, across = np.array([np.cos(turn), np.sin(turn)]), np.array([-np.sin(turn), np.cos(turn)])
             for start in steps:
-                a, b = start * across, (start + 0.42 * period) * across
+                a, b = start * across, (start + STRIPE * period) * across
                 pen.polygon(
                     ink.BODY_SECOND, np.stack([a - 1.6 * along, a + 1.6 * along, b + 1.6 * along, b - 1.6 * along])
                 )
@@ -108,7 +112,7 @@ def _draw_pattern(pen: Pen, subject: Subject) -> None:
             cell = 0.62 * period
             for row, y in enumerate(np.arange(-1.2, 1.2, cell)):
                 for x in np.arange(-1.2 + cell * (row % 2) + subject.phase * cell, 1.2, 2 * cell):
-                    pen.box(ink.BODY_SECOND, x, y, x + 0.92 * cell, y + 0.92 * cell)
+                    pen.box(ink.BODY_SECOND, x, y, x + CHECK * cell, y + CHECK * cell)
 
 
 def _subject_inks(subject: Subject) -> dict[int, RGB]:

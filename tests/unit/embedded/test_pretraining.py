@@ -81,9 +81,10 @@ def test_coarse_error_is_that_of_averages() -> None:
     checks = torch.zeros_like(pixels)
     checks[..., ::2, :] = 1.0
     checks[..., 1::2, :] = -1.0
-    assert autoencoding.picture_error(checks, pixels, 0.0).item() == pytest.approx(2.0)
-    assert autoencoding.picture_error(checks, pixels, 5.0).item() == pytest.approx(2.0)  # its averages are right
-    assert autoencoding.picture_error(pixels + 0.5, pixels, 5.0).item() == pytest.approx(0.5 + 0.25 + 2.5)
+    coarse, square = autoencoding.COARSE_WEIGHT, autoencoding.SQUARE_WEIGHT
+    assert autoencoding.picture_error(checks, pixels).item() == pytest.approx(1 + square)  # its averages are right
+    flat = 0.5 + square * 0.25 + coarse * 0.5
+    assert autoencoding.picture_error(pixels + 0.5, pixels).item() == pytest.approx(flat)
 
 
 def test_a_stage_that_stops_and_goes_on_ends_where_the_whole_one_does(tmp_path: Path, pixels: torch.Tensor) -> None:
@@ -95,7 +96,7 @@ def test_a_stage_that_stops_and_goes_on_ends_where_the_whole_one_does(tmp_path: 
         run = run_stage(
             file,
             pretrain.whole({"autoencoder": vae}, 1e-3),
-            autoencoding.autoencoding(vae, coarse_weight=1.0),
+            autoencoding.autoencoding(vae),
             autoencoding.picture_batches(images, 2, seed=9),
             steps=4,
             seed=9,
