@@ -38,7 +38,7 @@ FROZEN = {
     "report": ["RUN"],
     "train": ["SOURCE", "--prompt", "--base", "--out", "--preset", "--device", "--set", "--resume"],
     "world face": ["--out", "--count -n", "--index", "--seed", "--token"],
-    "world pretrain": ["--work", "--part", "--publish"],
+    "world pretrain": ["--work", "--part", "--publish", "--start-from"],
     "world scenes": ["--out", "--count -n", "--seed"],
     "world style": ["--out", "--count -n", "--index", "--seed", "--token"],
     "world subject": ["--out", "--count -n", "--index", "--seed", "--token"],

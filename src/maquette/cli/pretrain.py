@@ -22,9 +22,15 @@ Part = Annotated[
 Publish = Annotated[
     Path | None, typer.Option("--publish", help="Also write the base model as a diffusers folder, fp16.")
 ]
+StartFrom = Annotated[
+    str | None,
+    typer.Option("--start-from", help="Go on from a base that was published before, such as maquette-64."),
+]
 
 
-def pretrain(work: Work = Path("pretraining"), part: Part = None, publish: Publish = None) -> None:
+def pretrain(
+    work: Work = Path("pretraining"), part: Part = None, publish: Publish = None, start_from: StartFrom = None
+) -> None:
     """Train maquette-64 and its judges from nothing: several hours on two cores, in as many sittings as you like.
 
     Parts run one after the other; each saves itself every 200 steps and goes on from there.
@@ -41,6 +47,10 @@ def pretrain(work: Work = Path("pretraining"), part: Part = None, publish: Publi
     # Activations fade into denormal numbers, which processors compute with far more slowly.
     torch.set_flush_denormal(True)
     work.mkdir(parents=True, exist_ok=True)
+    if start_from is not None:
+        from maquette.embedded.sittings import begin_from
+
+        begin_from(start_from, work)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as progress:
         for name in part or PARTS:

@@ -15,6 +15,7 @@ from maquette.adapters.full import Full, unfreeze
 from maquette.diffusion.weighting import min_snr
 from maquette.embedded import autoencoding, denoising, models
 from maquette.embedded.bank import SHARD, Pictures, draw_bank, open_bank
+from maquette.embedded.sittings import earlier_base, seed_of_sitting
 from maquette.embedded.stage import run_stage
 from maquette.embedded.tokenizer import new_tokenizer
 from maquette.errors import CheckpointError
@@ -37,7 +38,7 @@ class Part:
 
 
 AUTOENCODER = Part(steps=5600, batch_size=8, lr=2e-3, seed=1)
-DENOISER = Part(steps=20_000, batch_size=16, lr=7e-4, seed=2)
+DENOISER = Part(steps=7000, batch_size=16, lr=7e-4, seed=2)
 DECODER = Part(steps=6000, batch_size=8, lr=1e-3, seed=3)
 SIZES = {
     "autoencoder": AUTOENCODER,
@@ -65,8 +66,13 @@ def draw(work: Path, workers: int = 2) -> Iterator[Tick]:
 def train_autoencoder(work: Path, part: Part = AUTOENCODER) -> Iterator[Tick]:
     """Encoder and decoder together, from nothing; then latents of equal spread.
 
-    The result is autoencoder-done.safetensors.
+    The result is autoencoder-done.safetensors. Where pretraining goes on from an earlier base, it is that base's own:
+    the denoiser knows no other latents.
     """
+    if (earlier := earlier_base(work)) is not None:
+        write_tensors(work / "autoencoder-done.safetensors", earlier.vae.state_dict())
+        yield Tick("autoencoder", part.steps, part.steps)
+        return
     bank, vae = _bank(work), models.new_autoencoder(part.seed)
     batches = autoencoding.picture_batches(bank, part.batch_size, part.seed)
     trainable = whole({"autoencoder": vae}, part.lr)
@@ -95,15 +101,16 @@ def train_denoiser(work: Path, part: Part = DENOISER) -> Iterator[Tick]:
     alone teaches it what matters.
     """
     saved = load_file(work / "latents.safetensors")
-    family = new_base(load_autoencoder(work / "autoencoder-done.safetensors"), part.seed)
-    batches = denoising.captioned_batches(
-        ImageCode(saved["mean"], saved["std"], {}), family.tokenize, part.batch_size, part.seed
-    )
+    seed = seed_of_sitting(part.seed, work)
+    family = new_base(load_autoencoder(work / "autoencoder-done.safetensors"), seed)
+    if (earlier := earlier_base(work)) is not None:
+        family.unet.load_state_dict(earlier.unet.state_dict())
+        family.text_encoder.load_state_dict(earlier.text_encoder.state_dict())
+    codes = ImageCode(saved["mean"], saved["std"], {})
+    batches = denoising.captioned_batches(codes, family.tokenize, part.batch_size, seed)
     trainable = whole({"denoiser": family.unet, "text_encoder": family.text_encoder}, part.lr)
     objective = denoising_loss(family, min_snr(5.0))
-    for stats in run_stage(
-        work / "denoiser.safetensors", trainable, objective, batches, steps=part.steps, seed=part.seed
-    ):
+    for stats in run_stage(work / "denoiser.safetensors", trainable, objective, batches, steps=part.steps, seed=seed):
         yield Tick("denoiser", stats.step, part.steps, stats.loss.item())
 
 
@@ -113,11 +120,10 @@ def train_decoder(work: Path, part: Part = DECODER) -> Iterator[Tick]:
     assert vae.post_quant_conv is not None
     decoder = nn.ModuleDict({"decoder": vae.decoder, "post_quant_conv": vae.post_quant_conv})
     objective = autoencoding.decoding(vae)
-    batches = autoencoding.picture_batches(bank, part.batch_size, part.seed)
+    seed = seed_of_sitting(part.seed, work)
+    batches = autoencoding.picture_batches(bank, part.batch_size, seed)
     trainable = whole({"decoder": decoder}, part.lr)
-    for stats in run_stage(
-        work / "decoder.safetensors", trainable, objective, batches, steps=part.steps, seed=part.seed
-    ):
+    for stats in run_stage(work / "decoder.safetensors", trainable, objective, batches, steps=part.steps, seed=seed):
         yield Tick("decoder", stats.step, part.steps, stats.loss.item())
 
 

@@ -13,6 +13,7 @@ from safetensors import safe_open
 from maquette.embedded import pretrain
 from maquette.embedded.judge_training import pretrain_judge
 from maquette.embedded.pretrain import Tick
+from maquette.embedded.sittings import RECORD, earlier_record
 from maquette.errors import ConfigError
 from maquette.families.sd import StableDiffusion
 from maquette.training.versions import commit
@@ -39,7 +40,7 @@ def publish(work: Path, out: Path) -> StableDiffusion:
         for param in module.parameters():  # files hold rows, whatever order training had in memory
             param.data = param.data.contiguous()
     family.pipeline().save_pretrained(temporary, safe_serialization=True)
-    (temporary / "training.json").write_text(json.dumps(record(work), indent=2) + "\n", encoding="utf-8")
+    (temporary / RECORD).write_text(json.dumps(record(work), indent=2) + "\n", encoding="utf-8")
     temporary.rename(out)
     return family
 
@@ -52,6 +53,7 @@ def record(work: Path) -> dict[str, object]:
         "pictures": pretrain.PICTURES,
         "parts": {name: asdict(part) | _done(work / f"{name}.safetensors") for name, part in parts.items()},
         "versions": {name: version(name) for name in LIBRARIES},
+        "before": earlier_record(work),
     }
 
 

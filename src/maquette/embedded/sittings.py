@@ -1,0 +1,71 @@
+"""Pretraining in several sittings: going on from a base that was published before, instead of from nothing."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import TypedDict
+
+from safetensors import safe_open
+
+from maquette.embedded.models import new_denoiser
+from maquette.errors import ConfigError
+from maquette.families.load import EMBEDDED, load_family
+from maquette.families.sd import StableDiffusion
+
+RECORD = "training.json"
+_SEEDS_APART = 1000
+
+
+class Record(TypedDict, total=False):
+    """What training.json tells of a base; before is the record of the base that it went on from."""
+
+    before: "Record | None"
+
+
+def begin_from(base: str, work: Path) -> None:
+    """Lay a published base into a work folder that is still empty, for the parts to start from.
+
+    base: the embedded name, or a folder that ``maquette world pretrain --publish`` wrote. Asking again for the same is
+    no error. Raises ConfigError where the work folder has begun otherwise, the base was not made by pretraining, or it
+    has other sizes.
+    """
+    source, start = Path(EMBEDDED.get(base, base)), work / "start"
+    if not (source / RECORD).is_file():
+        raise ConfigError(f"--start-from {base}: no base made by `maquette world pretrain`; it has no {RECORD}.")
+    if start.exists():
+        if (start / RECORD).read_bytes() != (source / RECORD).read_bytes():
+            raise ConfigError(f"--start-from {base}: {work} started from another base. Name another --work.")
+        return
+    shapes = {name: list(value.shape) for name, value in new_denoiser(0).state_dict().items()}
+    with safe_open(source / "unet" / "diffusion_pytorch_model.safetensors", "pt") as saved:
+        if {name: saved.get_slice(name).get_shape() for name in saved.keys()} != shapes:  # noqa: SIM118 - no mapping
+            raise ConfigError(f"--start-from {base}: its denoiser has other sizes than this version trains.")
+    if begun := sorted(path.name for path in work.glob("*.safetensors")):
+        raise ConfigError(f"--start-from {base}: {work} has begun from nothing ({begun[0]}). Name another --work.")
+    partial = work / "start.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    shutil.copytree(source, partial)
+    partial.rename(start)
+
+
+def earlier_base(work: Path) -> StableDiffusion | None:
+    """The base that a work folder starts from, in fp32, if it does not start from nothing."""
+    if not (work / "start").exists():
+        return None
+    family = load_family(work / "start")
+    assert isinstance(family, StableDiffusion)
+    return family
+
+
+def earlier_record(work: Path) -> Record | None:
+    """The record of the base that a work folder starts from."""
+    file = work / "start" / RECORD
+    return json.loads(file.read_text("utf-8")) if file.exists() else None
+
+
+def seed_of_sitting(seed: int, work: Path) -> int:
+    """A seed of its own for every sitting, so that a later one does not repeat the draws of an earlier."""
+    sittings, record = 0, earlier_record(work)
+    while record is not None:
+        sittings, record = sittings + 1, record.get("before")
+    return seed + _SEEDS_APART * sittings
