@@ -64,21 +64,20 @@ def draw(work: Path, workers: int = 2) -> Iterator[Tick]:
 
 
 def train_autoencoder(work: Path, part: Part = AUTOENCODER) -> Iterator[Tick]:
-    """Encoder and decoder together, from nothing; then latents of equal spread.
+    """Encoder and decoder together; then latents of equal spread.
 
-    The result is autoencoder-done.safetensors. Where pretraining goes on from an earlier base, it is that base's own:
-    the denoiser knows no other latents.
+    The result is autoencoder-done.safetensors. Its latents differ from those of an earlier base that it goes on from:
+    the denoiser must learn on as well.
     """
+    seed = seed_of_sitting(part.seed, work)
+    bank, vae = _bank(work), models.new_autoencoder(seed)
     if (earlier := earlier_base(work)) is not None:
-        write_tensors(work / "autoencoder-done.safetensors", earlier.vae.state_dict())
-        yield Tick("autoencoder", part.steps, part.steps)
-        return
-    bank, vae = _bank(work), models.new_autoencoder(part.seed)
-    batches = autoencoding.picture_batches(bank, part.batch_size, part.seed)
+        vae.load_state_dict(earlier.vae.state_dict())
+    batches = autoencoding.picture_batches(bank, part.batch_size, seed)
     trainable = whole({"autoencoder": vae}, part.lr)
     objective = autoencoding.autoencoding(vae)
     for stats in run_stage(
-        work / "autoencoder.safetensors", trainable, objective, batches, steps=part.steps, seed=part.seed
+        work / "autoencoder.safetensors", trainable, objective, batches, steps=part.steps, seed=seed
     ):
         yield Tick("autoencoder", stats.step, part.steps, stats.loss.item())
     autoencoding.standardise(vae, autoencoding.to_pixels(bank[:SHARD]))
@@ -88,7 +87,7 @@ def train_autoencoder(work: Path, part: Part = AUTOENCODER) -> Iterator[Tick]:
 def encode(work: Path) -> Iterator[Tick]:
     """Encode the training pictures with the finished encoder."""
     yield Tick("latents", 0, PICTURES)
-    codes = denoising.encode_bank(load_autoencoder(work / "autoencoder-done.safetensors"), _bank(work))
+    codes = denoising.encode_bank(load_autoencoder(work), _bank(work))
     assert codes.std is not None
     write_tensors(work / "latents.safetensors", {"mean": codes.mean, "std": codes.std})
     yield Tick("latents", PICTURES, PICTURES)
@@ -102,7 +101,7 @@ def train_denoiser(work: Path, part: Part = DENOISER) -> Iterator[Tick]:
     """
     saved = load_file(work / "latents.safetensors")
     seed = seed_of_sitting(part.seed, work)
-    family = new_base(load_autoencoder(work / "autoencoder-done.safetensors"), seed)
+    family = new_base(load_autoencoder(work), seed)
     if (earlier := earlier_base(work)) is not None:
         family.unet.load_state_dict(earlier.unet.state_dict())
         family.text_encoder.load_state_dict(earlier.text_encoder.state_dict())
@@ -116,7 +115,7 @@ def train_denoiser(work: Path, part: Part = DENOISER) -> Iterator[Tick]:
 
 def train_decoder(work: Path, part: Part = DECODER) -> Iterator[Tick]:
     """The decoder alone, sharper than the first part left it; latents and denoiser stay as they are."""
-    vae, bank = load_autoencoder(work / "autoencoder-done.safetensors"), _bank(work)
+    vae, bank = load_autoencoder(work), _bank(work)
     assert vae.post_quant_conv is not None
     decoder = nn.ModuleDict({"decoder": vae.decoder, "post_quant_conv": vae.post_quant_conv})
     objective = autoencoding.decoding(vae)
@@ -140,7 +139,7 @@ in a process of its own."""
 
 def assemble(work: Path) -> StableDiffusion:
     """The base model from the files of the parts that there are: the newest decoder, the newest denoiser."""
-    vae = load_autoencoder(work / "autoencoder-done.safetensors")
+    vae = load_autoencoder(work)
     family = new_base(vae, DENOISER.seed)
     _load_stage(work / "denoiser.safetensors", {"denoiser": family.unet, "text_encoder": family.text_encoder})
     if (work / "decoder.safetensors").exists():
@@ -171,12 +170,15 @@ def whole(modules: Mapping[str, nn.Module], lr: float) -> Trainable:
     return Combined(parts)
 
 
-def load_autoencoder(file: Path) -> AutoencoderKL:
-    """The finished autoencoder, frozen."""
-    if not file.exists():
+def load_autoencoder(work: Path) -> AutoencoderKL:
+    """The finished autoencoder, frozen: this sitting's, or the one of the base that it started from."""
+    vae, file = models.new_autoencoder(AUTOENCODER.seed), work / "autoencoder-done.safetensors"
+    if file.exists():
+        vae.load_state_dict(load_file(file))
+    elif (earlier := earlier_base(work)) is not None:
+        vae.load_state_dict(earlier.vae.state_dict())
+    else:
         raise CheckpointError(f"{file}: not there yet; finish the part that writes it first.")
-    vae = models.new_autoencoder(AUTOENCODER.seed)
-    vae.load_state_dict(load_file(file))
     vae.requires_grad_(requires_grad=False)
     return vae
 
