@@ -1,6 +1,5 @@
 """Adapter files from one dialect into the other, and into their base, without training anything."""
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from maquette.adapters.read import AdapterFile, read_adapter
 from maquette.adapters.worn import Worn, fuse
 from maquette.errors import CheckpointError, ConfigError
 from maquette.families import single_file
-from maquette.families.base import Family
+from maquette.families.folder import save_folder
 from maquette.families.load import load_family
 from maquette.families.sd import StableDiffusion
 from maquette.families.sdxl import StableDiffusionXL
@@ -106,14 +105,3 @@ def fuse_into(
         write_tensors(target, single_file.tensors_of(family), single_file.metadata_of(family))
     else:
         save_folder(family, target)
-
-
-def save_folder(family: Family, target: Path) -> None:
-    """Write a family as diffusers does, whole or not at all."""
-    temporary = target.with_name(f".{target.name}.partial")
-    shutil.rmtree(temporary, ignore_errors=True)
-    try:
-        family.pipeline().save_pretrained(temporary, safe_serialization=True)
-        temporary.rename(target)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)

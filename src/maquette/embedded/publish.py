@@ -1,7 +1,6 @@
 """All parts of pretraining, and the trained base as a diffusers folder in fp16, with a record of its making."""
 
 import json
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from importlib.metadata import version
@@ -15,6 +14,7 @@ from maquette.embedded.judge_training import pretrain_judge
 from maquette.embedded.pretrain import Tick
 from maquette.embedded.sittings import RECORD, earlier_record
 from maquette.errors import ConfigError
+from maquette.families.folder import save_folder
 from maquette.families.sd import StableDiffusion
 from maquette.training.versions import commit
 
@@ -34,12 +34,11 @@ def publish(work: Path, out: Path) -> StableDiffusion:
         raise ConfigError(f"--publish {out}: exists already; name a folder that does not.")
     family = pretrain.assemble(work)
     temporary = out.with_name(out.name + ".partial")
-    shutil.rmtree(temporary, ignore_errors=True)
     for module in family.modules.values():
         module.to(dtype=torch.float16)
         for param in module.parameters():  # files hold rows, whatever order training had in memory
             param.data = param.data.contiguous()
-    family.pipeline().save_pretrained(temporary, safe_serialization=True)
+    save_folder(family, temporary)
     (temporary / RECORD).write_text(json.dumps(record(work), indent=2) + "\n", encoding="utf-8")
     temporary.rename(out)
     return family

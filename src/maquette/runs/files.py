@@ -16,7 +16,7 @@ def replacing(path: Path) -> Generator[Path]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")  # processes may write the same file
     try:
         yield temporary
-        sync(temporary)
+        settle(temporary)
         temporary.replace(path)
         sync(path.parent)
     finally:
@@ -27,6 +27,18 @@ def write_text(path: Path, text: str) -> None:
     """Write a whole text file atomically, in UTF-8 with the line ends that ``text`` has."""
     with replacing(path) as temporary:
         temporary.write_bytes(text.encode())
+
+
+def settle(path: Path) -> None:
+    """See that a written file is on the disk, and that others may read it as they may any new file of its folder.
+
+    safetensors makes files that only their owner can read, so that a web interface of another user finds nothing.
+    """
+    usual = path.with_name(f"{path.name}.mode.partial")
+    usual.touch()
+    path.chmod(usual.stat().st_mode)
+    usual.unlink()
+    sync(path)
 
 
 def sync(path: Path) -> None:

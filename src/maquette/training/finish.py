@@ -1,6 +1,5 @@
 """What comes out of a run: files that load elsewhere, proven as they are written."""
 
-import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from maquette.adapters.keys import Layout
 from maquette.config.adapter import FullConfig
 from maquette.errors import CheckpointError
 from maquette.families import single_file
-from maquette.families.quiet import without_bars
+from maquette.families.folder import save_folder
 from maquette.families.sd import StableDiffusion
 from maquette.families.sdxl import StableDiffusionXL
 from maquette.generation.sample import scheduler_config
@@ -76,8 +75,6 @@ def _write_model(job: Job, folder: Path, name: str) -> list[Path]:
     dtype = DTYPES[job.config.output.precision]
     before = {module: next(module.parameters()).dtype for module in job.family.modules.values()}
     target = folder / "model"
-    temporary = folder / ".model.partial"
-    shutil.rmtree(temporary, ignore_errors=True)
     kept = (
         {param: param.detach().clone() for group in job.trainable.groups for param in group.params}
         if dtype is not torch.float32
@@ -86,10 +83,11 @@ def _write_model(job: Job, folder: Path, name: str) -> list[Path]:
     try:
         for module in before:
             nn.Module.to(module, dtype=dtype)  # diffusers' own warns of layers to keep in fp32 where there are none
-        with without_bars():
-            _save_pipeline(job, temporary)
-        shutil.rmtree(target, ignore_errors=True)
-        temporary.rename(target)
+        try:
+            save_folder(job.family, target)
+        except (OSError, SafetensorError) as error:
+            cure = "Make room there, and finish with --resume."
+            raise CheckpointError(f"{folder}: the model cannot be written ({error}). {cure}") from error
         paths = [target]
         if job.config.output.single_file:
             file = folder / f"{name}.safetensors"
@@ -103,15 +101,6 @@ def _write_model(job: Job, folder: Path, name: str) -> list[Path]:
         with torch.no_grad():
             for param, value in kept.items():
                 param.copy_(value)
-
-
-def _save_pipeline(job: Job, folder: Path) -> None:
-    try:
-        job.family.pipeline().save_pretrained(folder, safe_serialization=True)
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(
-            f"{folder.parent}: the model cannot be written ({error}). Make room there, and finish with --resume."
-        ) from error
 
 
 def delta_of(trainable: Trainable) -> Delta:
