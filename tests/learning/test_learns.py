@@ -38,10 +38,11 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def painted(base: str, adapter: Path | None, prompts: Sequence[str], seeds: int = 2) -> torch.Tensor:
+def painted(base: str, adapter: Path | None, prompts: Sequence[str], seeds: int = 2, steps: int = 25) -> torch.Tensor:
     maker = Maker(base, [] if adapter is None else [(adapter, 1.0)])
     with opened(maker) as family, painter(family) as paint:
-        return torch.stack([paint(Request(prompt=p, seed=s, guidance=5.0)) for p in prompts for s in range(seeds)])
+        requests = [Request(prompt=p, seed=s, guidance=5.0, steps=steps) for p in prompts for s in range(seeds)]
+        return torch.stack([paint(request) for request in requests])
 
 
 def renders(scenes: Iterator[object]) -> torch.Tensor:
@@ -122,3 +123,28 @@ def test_a_person_is_recognised(judges: dict[str, Judge], tmp_path: Path) -> Non
     for judge in judges.values():
         real = judge.face_features(unseen)
         assert likeness(judge.face_features(after), real) > likeness(judge.face_features(before), real) + 0.1
+
+
+@pytest.mark.timeout(400)
+def test_class_images_keep_the_class_from_becoming_the_subject(judges: dict[str, Judge], tmp_path: Path) -> None:
+    """Without them "a mug" becomes the mug that was learned; with them it stays what the base makes of it."""
+    folder = tmp_path / "mug"
+    write_folder(subject_pictures(SUBJECT, 5, seed=0), folder)
+    learned = ["data.prompt=a photo of sks mug", "training.steps=60", "optimizer.lr=1e-3"]
+    kept = ["class_images.prompt=a photo of a mug", "class_images.count=12", "class_images.steps=12"]
+    runs = {
+        "base": None,
+        "alone": trained(folder, tmp_path / "alone", *learned),
+        "kept": trained(folder, tmp_path / "kept", *learned, *kept),
+    }
+    of_class = {name: painted("maquette-64", run, ["a photo of a mug"], 8, 12) for name, run in runs.items()}
+    of_subject = painted("maquette-64", runs["kept"], ["a photo of sks mug"], 4, 12)
+    before = painted("maquette-64", None, ["a photo of sks mug"], 4, 12)
+    unseen = renders(with_scene(held_out_subject(SUBJECT), 1000 + key, style="photo") for key in range(8))
+    for judge in judges.values():
+        real = judge.instance_features(unseen)
+        like = {name: likeness(judge.instance_features(pictures), real) for name, pictures in of_class.items()}
+        assert like["alone"] > like["base"] + 0.2
+        assert like["kept"] < like["base"] + 0.1
+        subject = likeness(judge.instance_features(of_subject), real)
+        assert subject > likeness(judge.instance_features(before), real) + 0.2

@@ -68,6 +68,8 @@ def test_class_images_are_completed_never_made_anew(photos, bases, tmp_path):
     assert {name: tree(folder)[name] for name in first} == first
     with pytest.raises(DataError, match=r"made for another prompt .*class-0000\.png"):
         train(photos, bases("sd1"), tmp_path / "three", **{**settings, "class_images__prompt": "a photo of cat"})
+    with pytest.raises(DataError, match=r"or by another base: class-0000\.png"):
+        train(photos, bases("sd2-v"), tmp_path / "four", **settings)
 
 
 def test_class_images_are_made_as_large_as_they_are_trained(photos, bases, tmp_path):

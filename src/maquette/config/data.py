@@ -55,7 +55,8 @@ class DataConfig(Section):
     """Folder of pictures: flat with same-stem .txt or .caption files, with a metadata.jsonl, or with folders named
     like "10_sks dog"."""
     dataset: Text | None = None
-    """Instead of a folder: the name of a Hugging Face data set, or the folder of a saved one (extra: datasets)."""
+    """Instead of a folder: the name of a Hugging Face data set, the folder of a saved one, or a parquet file. Needs the
+    extra datasets: pip install "maquette[datasets]"."""
     dataset_config: Text | None = None
     """Which configuration of the data set."""
     split: Text | None = None

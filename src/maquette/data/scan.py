@@ -78,9 +78,9 @@ def scan_found(
         captions, about = settle_captions(words, [f for f, _ in group])
         caption_findings += about
         samples += [
-            replace(sample, caption=caption, repeats=f.repeats * source.repeats, concept=source.concept)
+            # One without a caption stays: what else is wrong with it is told at once, and an error keeps it from use.
+            replace(sample, caption=caption or "", repeats=f.repeats * source.repeats, concept=source.concept)
             for (f, sample), caption in zip(group, captions, strict=True)
-            if caption is not None
         ]
     samples, mask_findings = assign_masks(samples, source, listing)
     unreadable = [Finding("error", "unreadable", "Pictures cannot be read:", tuple(broken))] if broken else []

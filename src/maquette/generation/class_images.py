@@ -68,11 +68,12 @@ def _complete(
     # By number and not by what is missing: that changes as the processes work.
     mine = range(len(paths))[share]
     missing = [i for i in mine if not paths[i].exists()]
-    there = [i for i in mine if i not in missing]
-    if other := [paths[i].name for i in there if read_settings(paths[i])["prompt"] != requests[i].prompt]:
+    there = {i: read_settings(paths[i]) for i in mine if i not in missing}
+    asked = {"prompt": requests[0].prompt, **made_with} if requests else {}
+    if other := [paths[i].name for i, said in there.items() if not asked.items() <= said.items()]:
         raise DataError(
-            f"{target}: holds class images that were made for another prompt than class_images.prompt: "
-            f"{some(other)}. Name another class_images.folder, or move them away."
+            f"{target}: holds class images that were made for another prompt than class_images.prompt, or by another "
+            f"base: {some(other)}. Name another class_images.folder, or move them away."
         )
     with painter(family) as paint:
         for done, i in enumerate(missing, 1):

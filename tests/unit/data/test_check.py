@@ -26,6 +26,17 @@ def test_copies_and_near_copies(tmp_path, paint):
     assert report.is_usable
 
 
+def test_pictures_without_a_caption_are_looked_at_all_the_same(tmp_path, paint):
+    paint("a.png", (64, 64))
+    (tmp_path / "b.png").write_bytes((tmp_path / "a.png").read_bytes())
+    paint("small.png", (20, 64), seed=1)
+    report = check(Source(tmp_path), resolution=64)
+    kinds = {finding.kind for finding in report.findings}
+    assert kinds >= {"caption-missing", "duplicate", "too-small"}
+    assert (report.num_pictures, sum(count for _, count in report.sizes)) == (3, 3)
+    assert not report.is_usable
+
+
 def test_hashes_are_compared_bit_by_bit():
     pair = [Sample(name, "a", (9, 9), digest=name, likeness=bits) for name, bits in (("a", 0), ("b", 0b111111))]
     assert len(duplicates(pair)) == 1
