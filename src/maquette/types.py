@@ -36,12 +36,21 @@ class ImageCode:
 
 
 @dataclass(frozen=True, slots=True)
+class Words:
+    """Texts of a batch, finished as conditioning or still as token ids; the other of the two is empty."""
+
+    cond: Conditioning
+    tokens: Tokens
+
+
+@dataclass(frozen=True, slots=True)
 class TrainBatch:
     """One micro-batch, ready for the objective.
 
     Averaged over the micro-batches of a step, ``weight`` sums to 1 for plain training and to 1 + lambda with prior
     preservation. ``mask`` weighs the error of each
-    position of the sample, 0 where a picture is not to be learned; None learns everything.
+    position of the sample, 0 where a picture is not to be learned; None learns everything. ``class_words`` are the
+    captions with the class in place of what is learned, for output preservation.
     """
 
     code: ImageCode
@@ -49,3 +58,4 @@ class TrainBatch:
     weight: Float[Tensor, " b"]
     concept: Int[Tensor, " b"]
     mask: Float[Tensor, "b 1 h w"] | None = None
+    class_words: Words | None = None

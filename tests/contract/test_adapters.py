@@ -22,7 +22,7 @@ EVERYTHING = "attention+feed_forward+convolutions"
 KINDS = {
     "lora": {"kind": "lora", "rank": 4},
     "lora, alpha half the rank": {"kind": "lora", "rank": 32, "lora_alpha": 16.0, "targets": EVERYTHING},
-    "lora, alpha a third": {"kind": "lora", "rank": 3, "lora_alpha": 1.0, "init": "kaiming"},
+    "lora, alpha a third": {"kind": "lora", "rank": 3, "lora_alpha": 1.0, "init": {"kind": "kaiming"}},
     "rslora": {"kind": "lora", "rank": 5, "rslora": True, "targets": EVERYTHING},
     "lora, several ranks": {"kind": "lora", "rank": 4, "lora_alpha": 2.0, "rank_pattern": {"attn2": 3, "mid_block": 7}},
     "dora": {"kind": "dora", "rank": 4, "lora_alpha": 8.0, "targets": EVERYTHING},

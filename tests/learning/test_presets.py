@@ -29,6 +29,10 @@ def test_a_recipe_starts_and_ends(name: str, bases: Callable[[str], Path], tmp_p
         settings |= {"class_images.count": 2, "class_images.steps": 2}
     if preset.optimizer.kind == "adamw8bit":
         settings |= {"optimizer.kind": "adamw"}
+    if preset.adapter.kind == "lora" and preset.adapter.init.kind != "gaussian":
+        settings |= {"adapter.rank": 2}
+        if preset.adapter.init.kind in ("lora_ga", "eva"):
+            settings |= {"adapter.init.batches": 2}
     if preset.model.vae is not None:
         settings["model.vae"] = str(bases("sdxl") / "vae")
     flags = {"SOURCE": photos, "--prompt": PROMPT, "--base": bases(BASES[name.split("-")[0]])}

@@ -8,6 +8,8 @@ import torch
 from peft import PeftConfig
 from peft.tuners.loha.layer import LoHaLayer
 from peft.tuners.lokr.layer import LoKrLayer
+from peft.tuners.lora import Conv2d as LoraConv2d
+from peft.tuners.lora import Linear as LoraLinear
 from torch import Generator, nn
 
 from maquette.adapters.base import ParamGroup, Trainable
@@ -18,9 +20,13 @@ from maquette.adapters.injected import Injected, Layer, inject
 from maquette.adapters.keys import layout_of
 from maquette.adapters.lora import peft_lora, start_lora
 from maquette.adapters.lycoris import peft_loha, peft_lokr, start_loha, start_lokr
+from maquette.adapters.offset import hold_offset, weight_of
+from maquette.adapters.rates import grouped
 from maquette.adapters.read import read_adapter
-from maquette.adapters.targets import check_matched, matches, select
+from maquette.adapters.starts import check_start, is_special
+from maquette.adapters.targets import check_matched, leaves, matches, select
 from maquette.config.adapter import AdapterConfig, DoraConfig, FullConfig, LohaConfig, LokrConfig, LoraConfig
+from maquette.config.factors import Displaced, EqualRatesConfig
 from maquette.config.schema import RunConfig
 from maquette.errors import ModelError
 from maquette.families.base import Family
@@ -32,7 +38,8 @@ def attach(config: RunConfig, family: Family, *, steps: int, weight_decay: float
     """Freeze the family but for what the run trains, and make that ready to train: in fp32, at its starting values.
 
     steps: length of the run in optimiser steps, of which text_encoder.stop takes its share. rng: a CPU generator for
-    the starting values, drawn layer by layer. Raises ConfigError for patterns that match nothing or a start_from of
+    the starting values, drawn layer by layer; those that come from weights or pictures follow by ``starts.start``.
+    Raises ConfigError for patterns that match nothing or a start_from of
     another shape, ModelError where the base lacks what is to be trained.
     """
     for module in family.modules.values():
@@ -86,8 +93,16 @@ def text_part(config: RunConfig, name: str, module: nn.Module, group: ParamGroup
     assert not isinstance(config.adapter, FullConfig)  # refused by the configuration
     alpha = {"rank": config.text_encoder_rank, "lora_alpha": config.text_encoder_alpha}
     own = config.adapter.model_copy(update=alpha)
-    ranks = dict.fromkeys(select(module, "attention"), config.text_encoder_rank)
+    ranks = text_ranks(config, module)
     return low_rank(own, name, module, ranks, scales_of(own, ranks), group, rng)
+
+
+def text_ranks(config: RunConfig, module: nn.Module) -> dict[str, int]:
+    """Rank of each targeted layer of a text encoder. Raises ConfigError as ``layer_ranks``."""
+    assert not isinstance(config.adapter, FullConfig)
+    ranks = dict.fromkeys(select(module, "attention"), config.text_encoder_rank)
+    check_ranks(config.adapter, module, ranks)
+    return ranks
 
 
 def full(name: str, module: nn.Module, group: ParamGroup) -> Full:
@@ -109,8 +124,8 @@ def low_rank(
     layers = inject(module, peft_config(config, ranks), scales)
     for layer in layers.values():
         start(config, layer, rng)
-    part = Injected(name, layers, group)
-    return Injected(name, layers, filled(group, list(part.parameters().values())))
+    ratio = config.lr_ratio if isinstance(config, LoraConfig | DoraConfig) else EqualRatesConfig()
+    return Injected(name, layers, grouped(ratio, group, layers))
 
 
 def filled(group: ParamGroup, params: list[nn.Parameter]) -> ParamGroup:
@@ -138,7 +153,10 @@ def start(config: LowRankConfig, layer: Layer, rng: Generator) -> None:
     """Give one layer the starting values of its kind; all kinds start as the base."""
     match config:
         case LoraConfig() | DoraConfig():
+            assert isinstance(layer, LoraLinear | LoraConv2d)
             start_lora(layer, "default", config.init, rng)
+            if isinstance(config.init, Displaced) and is_special(config.init, weight_of(layer), layer.r["default"]):
+                hold_offset(layer, "default")
         case LohaConfig():
             assert isinstance(layer, LoHaLayer)
             start_loha(layer, "default", rng)
@@ -150,13 +168,24 @@ def start(config: LowRankConfig, layer: Layer, rng: Generator) -> None:
 
 
 def layer_ranks(config: LowRankConfig, module: nn.Module) -> dict[str, int]:
-    """Rank of each targeted layer; where several patterns of ``rank_pattern`` match one, the last of them counts."""
+    """Rank of each targeted layer; where several patterns of ``rank_pattern`` match one, the last of them counts.
+
+    Raises ConfigError for patterns that match nothing, and for ranks that adapter.init cannot start.
+    """
     paths = select(module, config.targets, config.blocks)
     check_matched(list(config.rank_pattern), paths, "adapter.rank_pattern")
     ranks = dict.fromkeys(paths, config.rank)
     for pattern, rank in config.rank_pattern.items():
         ranks |= {path: rank for path in paths if matches(pattern, path)}
+    check_ranks(config, module, ranks)
     return ranks
+
+
+def check_ranks(config: LowRankConfig, module: nn.Module, ranks: Mapping[str, int]) -> None:
+    """Raise ConfigError where a layer is too narrow for how it should start."""
+    if isinstance(config, LoraConfig | DoraConfig):
+        known = leaves(module)
+        check_start(config.init, {path: known[path].weight for path in ranks}, ranks)
 
 
 def scales_of(config: LowRankConfig, ranks: Mapping[str, int]) -> dict[str, float]:

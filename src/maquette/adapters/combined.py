@@ -8,6 +8,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from maquette.adapters.base import ParamGroup, Trainable
+from maquette.adapters.injected import Injected
 from maquette.errors import CheckpointError
 
 
@@ -50,3 +51,10 @@ class Combined:
             )
         for part, own in zip(self.parts, names, strict=True):
             part.load_state_dict({name: tensor for name, tensor in state.items() if name in own})
+
+
+def injected(trainable: Trainable) -> list[Injected]:
+    """Those parts of a trainable that are adapters beside frozen layers."""
+    if isinstance(trainable, Combined):
+        return [part for each in trainable.parts for part in injected(each)]
+    return [trainable] if isinstance(trainable, Injected) else []

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from maquette.adapters.base import Trainable
-from maquette.adapters.combined import Combined
+from maquette.adapters.combined import injected
 from maquette.adapters.delta import Delta, Dense, Factors, Loha, Lokr, LowRank, Place, Update, rank
-from maquette.adapters.injected import Injected, place
+from maquette.adapters.injected import place
 from maquette.errors import ConfigError
 from maquette.families.weights import some
 
@@ -19,9 +19,8 @@ def continue_from(trainable: Trainable, delta: Delta) -> None:
 
     Raises ConfigError, naming the layers, where the earlier adapter is of another kind, rank or reach.
     """
-    parts = trainable.parts if isinstance(trainable, Combined) else (trainable,)
-    injected = [part for part in parts if isinstance(part, Injected)]
-    fresh = {at: update for part in injected for at, update in part.updates().items()}
+    parts = injected(trainable)
+    fresh = {at: update for part in parts for at, update in part.updates().items()}
     odd = [f"{at.path} is not in the file" for at in fresh.keys() - delta.keys()]
     odd += [f"{at.module}.{at.path} is not trained by this run" for at in delta.keys() - fresh.keys()]
     odd += [
@@ -35,7 +34,7 @@ def continue_from(trainable: Trainable, delta: Delta) -> None:
             "Change adapter.kind, rank and targets to the file's, or start afresh."
         )
     with torch.no_grad():
-        for part in injected:
+        for part in parts:
             for path, layer in part.layers.items():
                 at = Place(part.module, path)
                 place(layer, part.adapter, at_scale(delta[at], fresh[at].factors.scale))

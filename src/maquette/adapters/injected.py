@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from maquette.adapters.base import ParamGroup
 from maquette.adapters.delta import Delta, Loha, Lokr, LowRank, Place, Update
 from maquette.adapters.dora import use_gram_norms
+from maquette.adapters.offset import difference, offsets
 from maquette.adapters.state import restore
 from maquette.errors import ModelError
 
@@ -38,13 +39,8 @@ class Injected:
 
     module: str
     layers: Mapping[str, Layer]
-    group: ParamGroup
+    groups: Sequence[ParamGroup]
     adapter: str = "default"
-
-    @property
-    def groups(self) -> Sequence[ParamGroup]:
-        """One group: the factors of all layers."""
-        return (self.group,)
 
     @property
     def touches(self) -> frozenset[str]:
@@ -63,18 +59,25 @@ class Injected:
 
     def state_dict(self) -> dict[str, Tensor]:
         """Every factor, by module, layer and the factor's name; peft's name of the adapter is left out."""
-        return {f"{self.module}.{name}": param.detach() for name, param in self.parameters().items()}
+        return {f"{self.module}.{name}": tensor.detach() for name, tensor in self._tensors().items()}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Copy factors in. Raises CheckpointError, naming all of them, where names or shapes differ."""
-        restore({f"{self.module}.{name}": param for name, param in self.parameters().items()}, state)
+        restore({f"{self.module}.{name}": tensor for name, tensor in self._tensors().items()}, state)
 
     def parameters(self) -> dict[str, nn.Parameter]:
         """The factors themselves, by layer and name."""
         return {f"{path}.{name}": p for path, layer in self.layers.items() for name, p in own(layer, self.adapter)}
 
+    def _tensors(self) -> dict[str, Tensor]:
+        """What decides the layers' output: the factors, and what is subtracted of them."""
+        starts = {
+            f"{at}.{name}": t for at, layer in self.layers.items() for name, t in offsets(layer, self.adapter).items()
+        }
+        return {**self.parameters(), **starts}
+
     def updates(self) -> Delta:
-        """What the adapter does to each layer now; the tensors are the adapter's own, not copies."""
+        """What the adapter does to each layer now; the tensors may be the adapter's own, not copies."""
         return {Place(self.module, path): update_of(layer, self.adapter) for path, layer in self.layers.items()}
 
 
@@ -126,14 +129,11 @@ def set_training(layers: Iterable[Layer], *, training: bool) -> None:
 
 def update_of(layer: Layer, adapter: str) -> Update:
     """What one adapter does to a layer, read from the layer."""
-    scale = float(layer.scaling[adapter])
     if isinstance(layer, LoraLinear | LoraConv2d):
-        down, up = (layer.get_parameter(f"{name}.{adapter}.weight") for name in FACTORS["lora"])
-        if adapter not in layer.lora_variant:
-            return Update(LowRank(up, down, scale))
-        return Update(
-            LowRank(up, down, scale), layer.get_parameter(f"lora_magnitude_vector.{adapter}.weight").flatten()
-        )
+        magnitudes = layer.lora_magnitude_vector
+        magnitude = magnitudes[adapter].get_parameter("weight").flatten() if adapter in magnitudes else None
+        return Update(difference(layer, adapter), magnitude)
+    scale = float(layer.scaling[adapter])
     kind = "loha" if isinstance(layer, LoHaLayer) else "lokr"
     named = {name.split("_", 1)[1]: getattr(layer, name) for name in FACTORS[kind]}
     tensors = {name: by_adapter[adapter] for name, by_adapter in named.items() if adapter in by_adapter}

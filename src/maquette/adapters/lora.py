@@ -2,13 +2,12 @@
 
 import math
 from collections.abc import Mapping
-from typing import Literal
 
 import torch
 from peft import LoraConfig as PeftLora
 from torch import Generator, nn
 
-Init = Literal["gaussian", "kaiming"]
+from maquette.config.factors import InitConfig, KaimingConfig
 
 
 def peft_lora(ranks: Mapping[str, int], *, dora: bool = False, dropout: float = 0.0) -> PeftLora:
@@ -35,16 +34,17 @@ def rank_patterns(ranks: Mapping[str, int], common: int) -> dict[str, int]:
     return {any_of([path for path, rank in ranks.items() if rank == other]): other for other in others}
 
 
-def start_lora(layer: nn.Module, adapter: str, init: Init, rng: Generator) -> None:
+def start_lora(layer: nn.Module, adapter: str, init: InitConfig, rng: Generator) -> None:
     """Draw the down matrix from ``rng`` and zero the up matrix, so that the layer starts as the base.
 
-    gaussian: N(0, 1/rank^2). kaiming: uniform within 1 / sqrt(inputs), the default of a torch layer.
+    kaiming: uniform within 1 / sqrt(inputs), the default of a torch layer. All other starts are N(0, 1/rank^2) until
+    ``starts.start`` gives them their own values.
     """
     matrix = layer.get_parameter(f"lora_A.{adapter}.weight")
     down = torch.empty(matrix.shape)
-    if init == "gaussian":
-        nn.init.normal_(down, std=1 / down.shape[0], generator=rng)
-    else:
+    if isinstance(init, KaimingConfig):
         nn.init.kaiming_uniform_(down, a=math.sqrt(5), generator=rng)
+    else:
+        nn.init.normal_(down, std=1 / down.shape[0], generator=rng)
     matrix.data.copy_(down)
     nn.init.zeros_(layer.get_parameter(f"lora_B.{adapter}.weight"))

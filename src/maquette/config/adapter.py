@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from maquette.config.factors import EqualRatesConfig, GaussianConfig, InitConfig, LrRatioConfig
 from maquette.config.section import Count, Fraction, LocalPath, Positive, Section, Text, Texts
 
 Targets = Literal["attention", "attention+feed_forward", "attention+feed_forward+convolutions"] | Texts
@@ -41,9 +42,8 @@ class LoraConfig(_LowRank):
     rslora: bool = False
     """Scale by lora_alpha / sqrt(rank) instead, so that high ranks learn as fast. Source: Kalajdzievski 2023 (arXiv
     2312.03732)."""
-    init: Literal["gaussian", "kaiming"] = "gaussian"
-    """How the down matrix starts: N(0, 1/rank^2), or peft's kaiming-uniform. The up matrix starts at 0. Source: S0,
-    S2, diffusers (gaussian)."""
+    init: InitConfig = GaussianConfig()
+    lr_ratio: LrRatioConfig = EqualRatesConfig()
 
 
 class DoraConfig(_LowRank):
@@ -52,8 +52,8 @@ class DoraConfig(_LowRank):
     kind: Literal["dora"] = "dora"
     rslora: bool = False
     """Scale by lora_alpha / sqrt(rank) instead. Source: Kalajdzievski 2023 (arXiv 2312.03732)."""
-    init: Literal["gaussian", "kaiming"] = "gaussian"
-    """How the down matrix starts; see the kind lora."""
+    init: InitConfig = GaussianConfig()
+    lr_ratio: LrRatioConfig = EqualRatesConfig()
 
 
 class LohaConfig(_LowRank):

@@ -4,7 +4,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from maquette.config.adapter import FullConfig
+from maquette.config.adapter import DoraConfig, FullConfig, LoraConfig
+from maquette.config.factors import Displaced, EqualRatesConfig, GaussianConfig, KaimingConfig, LoraGaConfig
 from maquette.config.optimization import ProdigyConfig, ScheduleFreeConfig
 from maquette.config.section import Section
 
@@ -39,6 +40,8 @@ def contradictions(config: "RunConfig") -> list[Problem]:
         _shapes,
         _views,
         _class_images,
+        _preservation,
+        _factors,
         _text_encoder,
         _optimizer,
         _schedule,
@@ -128,7 +131,8 @@ def _class_images(config: "RunConfig") -> Iterator[tuple[str, str]]:
     if images is None:
         for i, concept in enumerate(config.concepts):
             cure = "has no effect without a section [class_images]; add one."
-            yield from _given(concept, f"concepts.{i}", ("class_prompt", "class_folder"), cure)
+            keys = ("class_prompt", "class_folder") if config.preservation is None else ("class_folder",)
+            yield from _given(concept, f"concepts.{i}", keys, cure)
     elif config.concepts:
         cure = "cannot stand beside [[concepts]]; use their class_prompt and class_folder."
         yield from _given(images, "class_images", ("prompt", "folder"), cure)
@@ -138,6 +142,53 @@ def _class_images(config: "RunConfig") -> Iterator[tuple[str, str]]:
         yield "class_images", "needs a prompt (class images are generated), a folder (they exist), or both."
     elif images.prompt is None and images.count is not None:
         yield "class_images.count", "asks for generated pictures, but there is no class_images.prompt; give one."
+
+
+def _preservation(config: "RunConfig") -> Iterator[tuple[str, str]]:
+    section = config.preservation
+    if section is None:
+        return
+    if config.class_images is not None:
+        yield "preservation", "and class_images both keep the class; keep one of them."
+    if isinstance(config.adapter, FullConfig):
+        yield (
+            "preservation",
+            'holds the model to its base, which adapter.kind = "full" overwrites; use class_images, or an adapter.',
+        )
+    if config.concepts:
+        cure = "cannot stand beside [[concepts]]; use their class_prompt."
+        yield from _given(section, "preservation", ("class_prompt",), cure)
+        for i, concept in enumerate(config.concepts):
+            if concept.class_prompt is None:
+                yield f"concepts.{i}.class_prompt", "is missing; [preservation] needs it of every concept."
+    elif section.class_prompt is None:
+        yield "preservation.class_prompt", 'is missing; say what the base is held to ("dog").'
+
+
+def _factors(config: "RunConfig") -> Iterator[tuple[str, str]]:
+    adapter = config.adapter
+    if not isinstance(adapter, LoraConfig | DoraConfig):
+        return
+    init = adapter.init
+    if isinstance(adapter, DoraConfig) and isinstance(init, Displaced):
+        yield (
+            "adapter.init.kind",
+            f'is "{init.kind}", which needs adapter.kind = "lora"; a DoRA starts by gaussian, kaiming or eva.',
+        )
+    if isinstance(init, LoraGaConfig) and config.model.quantize != "none":
+        yield (
+            "adapter.init.kind",
+            f'is "lora_ga", which needs the gradients of weights that model.quantize = "{config.model.quantize}" holds '
+            'in codes; set that to "none", or choose another start.',
+        )
+    if adapter.start_from is not None and not isinstance(init, GaussianConfig | KaimingConfig):
+        yield "adapter.init.kind", f'is "{init.kind}", but adapter.start_from gives the start; remove one of them.'
+    if isinstance(config.optimizer, ProdigyConfig) and not isinstance(adapter.lr_ratio, EqualRatesConfig):
+        yield (
+            "adapter.lr_ratio.kind",
+            f'is "{adapter.lr_ratio.kind}": Prodigy has one step size for everything. Set it to "off", or use another '
+            "optimizer.kind.",
+        )
 
 
 def _text_encoder(config: "RunConfig") -> Iterator[tuple[str, str]]:

@@ -43,7 +43,7 @@ class ConceptConfig(Section):
     repeats: Count = 1
     """How often each picture counts in one pass over the data."""
     class_prompt: Text | None = None
-    """What its class images show; needs [class_images]."""
+    """What its class images show; needs [class_images]. With [preservation]: what stands for its trigger there."""
     class_folder: LocalPath | None = None
     """Folder of its class images; needs [class_images]."""
 
@@ -113,3 +113,18 @@ class ClassImagesConfig(Section):
     """Sampling steps for generated class pictures. Source: `maquette generate`."""
     guidance: Annotated[float, Field(ge=1)] = 5.0
     """Guidance for generated class pictures. Source: `maquette generate`."""
+
+
+class PreservationConfig(Section):
+    """Output preservation: keep what the base makes of the class, without class images. In every step the trained model
+    is also asked with the class in place of the trigger, and held to what the frozen base answers to the same noise.
+
+    The base is the model with its adapter switched off: no second copy is in memory. A step takes about twice as long.
+    Source: ours, after the knowledge distillation of Li and Hoiem 2016 (arXiv 1606.09282).
+    """
+
+    class_prompt: Text | None = None
+    """What captions say to the base in place of data.trigger ("dog" for "sks dog"); captions without the trigger are
+    replaced whole ("a photo of a dog"). With [[concepts]], each has its own."""
+    weight: Positive = 1.0
+    """Weight of the squared difference to the base, beside the subject's loss. Source: that of class images (1.0)."""

@@ -157,12 +157,19 @@ def _lay(below: Tree, above: Tree, path: str, layer: Layer, known: Mapping[str, 
             below[name] = _copy(value)
             continue
         if known[here].is_union and "kind" in value and value["kind"] != present.get("kind"):
-            dropped = [f"{here}.{key}" for key in present if key != "kind" and key not in value]
+            dropped = [
+                f"{here}.{key}" for key in present if key not in value and _is_set(f"{here}.{key}", present[key])
+            ]
             if dropped:
                 kinds = f'"{present.get("kind")}" with "{value["kind"]}"'
                 _log.warning("%s: %s replaces %s; no longer set: %s", layer.name, here, kinds, ", ".join(dropped))
             present = below[name] = {}
         _lay(present, value, f"{here}.", layer, known)
+
+
+def _is_set(path: str, value: object) -> bool:
+    """Whether a key says more than the kind that `default_layer` gives every tagged section."""
+    return not path.endswith(".kind") and not (path in tables() and value == {"kind": _default_kind(path)})
 
 
 def _overlap(path: str, other: str) -> bool:

@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from maquette.config.adapter import AdapterConfig, FullConfig, LoraConfig, TextEncoderConfig
 from maquette.config.checks import Contradictions, contradictions
-from maquette.config.data import ClassImagesConfig, ConceptConfig, DataConfig
+from maquette.config.data import ClassImagesConfig, ConceptConfig, DataConfig, PreservationConfig
 from maquette.config.evaluation import EvaluationConfig
 from maquette.config.optimization import (
     AdamWConfig,
@@ -39,6 +39,7 @@ class RunConfig(Section):
     concepts: Annotated[tuple[ConceptConfig, ...], Field(strict=False)] = ()
     """Several things learned together, each with its own pictures and words; instead of data.folder."""
     class_images: ClassImagesConfig | None = None
+    preservation: PreservationConfig | None = None
     adapter: AdapterConfig = LoraConfig()
     text_encoder: TextEncoderConfig = TextEncoderConfig()
     optimizer: OptimizerConfig = AdamWConfig()

@@ -9,7 +9,11 @@ PLACEHOLDER = "[trigger]"
 
 def has_words(text: str, words: str) -> bool:
     """Whether ``words`` stand in ``text`` as whole words, in capitals or not: CLIP does not tell them apart."""
-    return re.search(rf"(?<!\w){re.escape(words)}(?!\w)", text, re.IGNORECASE) is not None
+    return _whole(words).search(text) is not None
+
+
+def _whole(words: str) -> re.Pattern[str]:
+    return re.compile(rf"(?<!\w){re.escape(words)}(?!\w)", re.IGNORECASE)
 
 
 def expand(caption: str, trigger: str) -> str:
@@ -20,6 +24,15 @@ def expand(caption: str, trigger: str) -> str:
 def in_front(caption: str, trigger: str) -> str:
     """The caption with the trigger as its first tag; an empty caption stays empty, since it means no words at all."""
     return f"{trigger}, {caption}" if caption else caption
+
+
+def as_class(caption: str, trigger: str | None, class_prompt: str) -> str:
+    """The caption with the class in place of the trigger; all of it where there is no trigger, unless it is empty."""
+    if not caption:
+        return caption
+    if trigger is None or not has_words(caption, trigger):
+        return class_prompt
+    return _whole(trigger).sub(lambda _: class_prompt, caption)
 
 
 def drawn(caption: str, rng: Random, *, dropout: float = 0.0, shuffle: bool = False, keep_tokens: int = 0) -> str:

@@ -1,7 +1,7 @@
 """Step -> training batches: what the mix draws, cut, encoded or read from the cache, and captioned."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -17,7 +17,7 @@ from maquette.config.schema import RunConfig
 from maquette.data import mix
 from maquette.data.buckets import nearest_size
 from maquette.data.cache import Cache, key_of
-from maquette.data.caption import drawn
+from maquette.data.caption import as_class, drawn
 from maquette.data.encode import Encoders, collated, concatenated, encoders
 from maquette.data.gather import training_sizes
 from maquette.data.image import show_mask
@@ -26,7 +26,7 @@ from maquette.data.sample import Sample, Size
 from maquette.data.view import View, centre_view, kept_views, num_views, random_view
 from maquette.errors import DataError
 from maquette.families.base import Family
-from maquette.types import ImageCode, Tokens, TrainBatch
+from maquette.types import ImageCode, TrainBatch, Words
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,8 @@ class Dataset:
     """The batches of a run, as a function of the step.
 
     plan: which pictures, from ``mix.plan`` over ``entries``, in the order of ``samples``. text_trained: batches carry
-    token ids instead of finished conditioning. Everything random (view, caption) depends on (seed, step, slot) alone.
+    token ids instead of finished conditioning. classes: each concept's trigger and the class to put in its place, for
+    output preservation; none without it. Everything random (view, caption) depends on (seed, step, slot) alone.
     """
 
     samples: Sequence[Sample]
@@ -66,6 +67,7 @@ class Dataset:
     config: DataConfig
     seed: int
     text_trained: bool = False
+    classes: Sequence[tuple[str | None, str]] = ()
     _masks: Cache = field(default_factory=Cache, init=False)
     _kept: dict[int, Sequence[View]] = field(default_factory=dict, init=False)
 
@@ -122,29 +124,37 @@ class Dataset:
         drawn = list(zip(rows.indices, rows.slots, strict=True))
         views = [self._view(i, Random(f"{self.seed}/view/{step}/{slot}")) for i, slot in drawn]
         texts = [self._caption(i, Random(f"{self.seed}/caption/{step}/{slot}")) for i, slot in drawn]
-        return self._collated(rows.indices, views, texts, rows.weights)
+        batch = self._collated(rows.indices, views, texts, rows.weights)
+        if not self.classes:
+            return batch
+        return replace(batch, class_words=self._words(rows.indices, self._class_texts(rows.indices, texts)))
 
     def _collated(
         self, indices: Sequence[int], views: Sequence[View], texts: Sequence[str], weights: Sequence[float]
     ) -> TrainBatch:
-        device, shuffle = self.encoders.device, self.config.captions.shuffle
+        device = self.encoders.device
         shown = [self._shown(i, view) for i, view in zip(indices, views, strict=True)]
         code = collated([code for code, _ in shown], device)
-        tokens: Tokens = {}
-        if self.text_trained:
-            tokens = {name: ids.to(device) for name, ids in self.encoders.family.tokenize(texts).items()}
-        else:
-            # Shuffled captions rarely come twice: keeping them would fill the memory.
-            keep = [not shuffle or self.samples[i].is_class for i in indices]
-            made = [self.encoders.text(text, keep=k) for text, k in zip(texts, keep, strict=True)]
-            code = ImageCode(code.mean, code.std, {**code.cond, **concatenated(made, device)})
+        words = self._words(indices, texts)
         return TrainBatch(
-            code=code,
-            tokens=tokens,
+            code=ImageCode(code.mean, code.std, {**code.cond, **words.cond}),
+            tokens=words.tokens,
             weight=torch.tensor(weights, device=device),
             concept=torch.tensor([self.samples[i].concept for i in indices], device=device),
             mask=masks_together([mask for _, mask in shown], device),
         )
+
+    def _words(self, indices: Sequence[int], texts: Sequence[str]) -> Words:
+        device, shuffle = self.encoders.device, self.config.captions.shuffle
+        if self.text_trained:
+            return Words({}, {name: ids.to(device) for name, ids in self.encoders.family.tokenize(texts).items()})
+        # Shuffled captions rarely come twice: keeping them would fill the memory.
+        keep = [not shuffle or self.samples[i].is_class for i in indices]
+        made = [self.encoders.text(text, keep=k) for text, k in zip(texts, keep, strict=True)]
+        return Words(concatenated(made, device), {})
+
+    def _class_texts(self, indices: Sequence[int], texts: Sequence[str]) -> list[str]:
+        return [as_class(t, *self.classes[self.samples[i].concept]) for i, t in zip(indices, texts, strict=True)]
 
     def _shown(self, index: int, view: View) -> tuple[ImageCode, Float[Tensor, "1 1 h w"] | None]:
         code = self.encoders.image(self.samples[index], view, keep=self.config.cache.latents)
@@ -178,7 +188,9 @@ class Dataset:
     def _captions(self) -> list[str]:
         """Every text that can be drawn, if tags are not shuffled."""
         dropped = [""] if self.config.captions.dropout > 0 else []
-        return list(dict.fromkeys([*dropped, *(sample.caption for sample in self.samples)]))
+        texts = [sample.caption for sample in self.samples]
+        classes = self._class_texts(range(len(self.samples)), texts) if self.classes else []
+        return list(dict.fromkeys([*dropped, *texts, *classes]))
 
     def _mask(self, index: int, view: View) -> Float[Tensor, "1 1 h w"] | None:
         """How much each position of the code counts; kept in memory, since it is small and its file may change."""
@@ -235,4 +247,14 @@ def build(
         config.data,
         config.training.seed,
         text_trained=config.text_encoder.train != "none",
+        classes=classes_of(config),
     )
+
+
+def classes_of(config: RunConfig) -> list[tuple[str | None, str]]:
+    """The trigger and the class of each concept, for output preservation; none without it."""
+    if config.preservation is None:
+        return []
+    named = [(concept.trigger, concept.class_prompt) for concept in config.concepts]
+    named = named or [(config.data.trigger, config.preservation.class_prompt)]
+    return [(trigger, prompt) for trigger, prompt in named if prompt is not None]

@@ -10,6 +10,9 @@ from maquette.runs.names import DIVERSITY, DRIFT, FIDELITY, LOSS, PROMPT
 WIDE, HALF, NARROW = (300, 1040), (230, 500), (240, 350)
 """(height, width) of a chart over the whole page, over half of it, and on a telephone; text keeps its size in each."""
 
+LINES = 4
+"""So many lines a chart has colours for."""
+
 _SCORES = {
     LOSS: (
         "Validation loss",
@@ -45,7 +48,7 @@ def charts_of(facts: Facts) -> list[Chart]:
     charts = [_loss(facts)] if facts.loss.x else []
     charts += [_score(each, facts) for each in facts.scores]
     if facts.rates:
-        charts.append(_chart("Learning rate", "", merged(facts.rates), facts))
+        charts.append(_chart("Learning rate", *_rates(facts), facts))
     if facts.grad_norm.x:
         most = facts.config.training.max_grad_norm
         note = f"Before clipping to {most:g}." if most else "Not clipped."
@@ -87,6 +90,15 @@ def merged(rates: Sequence[Series]) -> list[Series]:
     for series in rates:
         alike.setdefault(tuple(series.y), []).append(series)
     return [Series(", ".join(s.name for s in group), group[0].x, group[0].y) for group in alike.values()]
+
+
+def _rates(facts: Facts) -> tuple[str, list[Series]]:
+    """The rates to draw, and a note where that is not all of them: more lines than colours tell nobody anything."""
+    rates = merged(facts.rates)
+    if len(rates) <= LINES:
+        return "", rates
+    ordered = sorted(rates, key=lambda series: max(series.y))
+    return f"The slowest and the fastest of {len(rates)}; the table has them all.", [ordered[0], ordered[-1]]
 
 
 def _loss(facts: Facts) -> Chart:

@@ -11,6 +11,7 @@ from maquette.report.exports import Export
 from maquette.report.pictures import Thumbnail
 from maquette.report.usage import Subject
 from maquette.runs.best import Best
+from maquette.runs.events import Group
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +31,10 @@ class Facts:
 
     steps_done of steps: optimizer steps. is_finished: the run came to its end. sittings: the steps at which it was
     started and resumed. seconds: of the whole run, over all sittings. step_seconds: of that, spent on steps. rates: the
-    learning rate of each group of parameters. scores: every measured number over the steps, the validation loss among
-    them. networks: what read the pictures, by score. best: the checkpoint that was chosen. warnings: what the run
-    warned of, with the step. problems: what of the run's folder could not be read for the report. Texts that come from
-    the run hold no absolute paths any more.
+    learning rate of each group of parameters, over the steps. groups: these groups. scores: every measured number over
+    the steps, the validation loss among them. networks: what read the pictures, by score. best: the checkpoint that was
+    chosen. warnings: what the run warned of, with the step. problems: what of the run's folder could not be read for
+    the report. Texts that come from the run hold no absolute paths any more.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Facts:
     networks: Mapping[str, str]
     best: Best | None
     rates: Sequence[Series]
+    groups: Sequence[Group]
     previews: Sequence[Preview]
     pictures: Sequence[Thumbnail]
     exports: Sequence[Export]

@@ -13,7 +13,7 @@ from maquette.report.facts import Facts, Preview
 from maquette.report.pictures import FOLDER, Thumbnail, read_thumbnails
 from maquette.report.privacy import without_paths
 from maquette.runs.best import Best, read_best
-from maquette.runs.events import Finished, Log, Previewed, Scored, Started, Step, Warned, read_events
+from maquette.runs.events import Finished, Grouped, Log, Previewed, Scored, Started, Step, Warned, read_events
 from maquette.runs.rundir import RunDir
 
 
@@ -46,6 +46,7 @@ def read_facts(run: RunDir) -> Facts:
         networks={event.name: event.network for event in log.of(Scored) if event.network},
         best=_best(run, problems),
         rates=list(_rates(steps)),
+        groups=[group for event in log.of(Grouped)[-1:] for group in event.groups],
         previews=list(_previews(run, log, problems)),
         pictures=_pictures(run, problems),
         exports=_exports(run, problems),

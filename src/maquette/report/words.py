@@ -1,6 +1,7 @@
 """Numbers and configurations as a person would say them."""
 
-from maquette.config.adapter import FullConfig
+from maquette.config.adapter import FullConfig, LoraConfig
+from maquette.config.factors import Displaced
 from maquette.report.charts import short
 from maquette.report.facts import Facts
 
@@ -12,7 +13,9 @@ def what_it_is(facts: Facts) -> str:
     adapter = facts.config.adapter
     if isinstance(adapter, FullConfig):
         return f"All weights of {facts.base.name}, fine-tuned"
-    return f"A {_KINDS[adapter.kind]} of rank {adapter.rank} for {facts.base.name}"
+    doubled = isinstance(adapter, LoraConfig) and isinstance(adapter.init, Displaced)
+    rank = f"{adapter.rank} ({2 * adapter.rank} in its file)" if doubled else str(adapter.rank)
+    return f"A {_KINDS[adapter.kind]} of rank {rank} for {facts.base.name}"
 
 
 def duration(seconds: float) -> str:

@@ -26,6 +26,26 @@ class Started:
 
 
 @dataclass(frozen=True, slots=True)
+class Group:
+    """Parameters that share a learning rate: tensors of them, with so many numbers in all."""
+
+    name: str
+    lr: float
+    weight_decay: float
+    tensors: int
+    numbers: int
+
+
+@dataclass(frozen=True, slots=True)
+class Grouped:
+    """What the optimizer has before it, told once at the start of the run; rates are those without a schedule."""
+
+    step: int
+    groups: tuple[Group, ...]
+    kind: Literal["grouped"] = "grouped"
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """Optimizer steps were made, up to and with ``step`` (counted from 1).
 
@@ -97,8 +117,8 @@ class Finished:
     kind: Literal["finished"] = "finished"
 
 
-Event = Started | Step | Saved | Previewed | Scored | Warned | Finished
-E = TypeVar("E", Started, Step, Saved, Previewed, Scored, Warned, Finished)
+Event = Started | Grouped | Step | Saved | Previewed | Scored | Warned | Finished
+E = TypeVar("E", Started, Grouped, Step, Saved, Previewed, Scored, Warned, Finished)
 _EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="kind")])
 
 

@@ -55,6 +55,11 @@ class RunDir:
         return self.root / EXPORT
 
     @property
+    def start(self) -> Path:
+        """What each layer of an adapter started from, as JSON, where that was not at random."""
+        return self.root / "start.json"
+
+    @property
     def metrics(self) -> Path:
         """Scores of the exported result, as JSON."""
         return self.root / "metrics.json"

@@ -1,6 +1,8 @@
 """Denoising: the one loss of every family."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
@@ -12,18 +14,30 @@ from maquette.diffusion.scheduler import Diffusion
 from maquette.diffusion.weighting import Weighting
 from maquette.errors import ConfigError
 from maquette.families.base import Family
-from maquette.types import TrainBatch
+from maquette.types import Conditioning, TrainBatch, Words
 
 B = TypeVar("B")
 Objective = Callable[[B, Generator], Float[Tensor, " b"]]
 """(batch, rng) -> loss of each example, in fp32, before the batch's own weights."""
 
 
-def denoising(family: Family, weighting: Weighting, *, noise_offset: float = 0.0) -> Objective[TrainBatch]:
+@dataclass(frozen=True, slots=True, eq=False)
+class Preservation:
+    """What holds a model to its base: the weight of their difference, and a context in which the model is its base."""
+
+    weight: float
+    as_base: Callable[[], AbstractContextManager[None]]
+
+
+def denoising(
+    family: Family, weighting: Weighting, *, noise_offset: float = 0.0, preservation: Preservation | None = None
+) -> Objective[TrainBatch]:
     """Predict the target of a freshly noised sample; mean squared error per example, weighed by its noise level.
 
     noise_offset: standard deviation of a constant added to every position of a channel's noise, and so to the target
     too; 0.05 to 0.1 lets a model learn very dark and very bright pictures.
+    preservation: adds, for batches that bring words of the class, the mean squared difference between what the model
+    and its base make of them, at the same noise and weighed by the same noise level; masks do not act on it.
     Levels are stratified over the batch: one draw from each of n equal slices of the distribution, in random order.
     Raises ConfigError where the weighting is infinite at a noise level that the checkpoint trains on.
     """
@@ -40,11 +54,35 @@ def denoising(family: Family, weighting: Weighting, *, noise_offset: float = 0.0
         affine = diffusion.parametrization(level)
         x_t = level.noised(x0, eps)
         cond = {**batch.code.cond, **family.embed_text(batch.tokens)}
-        output = family.predict(expand_as(affine.c_in, x0) * x_t, level.t, cond)
+        x = expand_as(affine.c_in, x0) * x_t
+        if preservation is None or batch.class_words is None:
+            output, drift = family.predict(x, level.t, cond), 0.0
+        else:
+            output, drift = beside_base(family, x, level.t, cond, batch.class_words, preservation)
         error = (output.float() - affine.target(x0, eps)).square()
-        return weighting(level, affine) * mean_error(error, batch.mask)
+        return weighting(level, affine) * (mean_error(error, batch.mask) + drift)
 
     return loss
+
+
+def beside_base(
+    family: Family,
+    x: Float[Tensor, "b *s"],
+    t: Float[Tensor, " b"],
+    cond: Conditioning,
+    words: Words,
+    preservation: Preservation,
+) -> tuple[Float[Tensor, "b *s"], Float[Tensor, " b"]]:
+    """The model's output, and how far it is from its base when both are asked with other words.
+
+    Both questions to the model share one forward pass.
+    """
+    with torch.no_grad(), preservation.as_base():
+        taught = family.predict(x, t, {**cond, **words.cond, **family.embed_text(words.tokens)})
+    asked = {**cond, **words.cond, **family.embed_text(words.tokens)}
+    both = {name: torch.cat([value, asked[name]]) for name, value in cond.items()}
+    output, kept = family.predict(torch.cat([x, x]), torch.cat([t, t]), both).chunk(2)
+    return output, preservation.weight * mean_error((kept.float() - taught.float()).square(), None)
 
 
 def _require_finite(weighting: Weighting, diffusion: Diffusion) -> None:

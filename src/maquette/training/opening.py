@@ -1,13 +1,15 @@
 """What a run needs before anything is trained: its pictures, its base, and the right to go on where it stopped."""
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 
 import torch
 from torch import nn
 
-from maquette.adapters.attach import layer_ranks, text_encoders
-from maquette.adapters.base import ParamGroup
+from maquette.adapters.attach import layer_ranks, text_encoders, text_ranks
+from maquette.adapters.base import ParamGroup, Trainable
 from maquette.config.adapter import FullConfig
 from maquette.config.compare import resume_refusals
 from maquette.config.schema import RunConfig
@@ -20,9 +22,12 @@ from maquette.families.quantized import check_quantize
 from maquette.families.weights import some
 from maquette.generation.sample import Request, check_request
 from maquette.report.pictures import FOLDER, save_thumbnails
+from maquette.runs.events import Group
+from maquette.runs.files import write_text
 from maquette.runs.rundir import RunDir
 from maquette.training.objective import denoising
 from maquette.training.optim import build_optimizer
+from maquette.training.prepare import Job
 from maquette.training.trackers import check_trackers
 from maquette.training.weighting import weighting_of
 
@@ -45,7 +50,9 @@ def check_fit(config: RunConfig, family: Family, requests: Sequence[Sequence[Req
     """Raise ConfigError or ModelError for settings that this base cannot follow."""
     if not isinstance(config.adapter, FullConfig):
         layer_ranks(config.adapter, family.modules["denoiser"])
-    text_encoders(family, needed=config.text_encoder.train != "none")
+    for module in text_encoders(family, needed=config.text_encoder.train != "none").values():
+        if config.text_encoder.train == "lora":
+            text_ranks(config, module)
     denoising(family, weighting_of(config.loss.weighting))
     for row in requests:
         for request in row:
@@ -85,6 +92,21 @@ def refuse_other_pictures(saved: Mapping[str, str], samples: Sequence[Sample]) -
             f"--resume: the pictures or captions are not those that the run was started with ({'; '.join(told)}). Put "
             "them back, or start a new run with another --out."
         )
+
+
+def groups_of(trainable: Trainable) -> tuple[Group, ...]:
+    """What is trained, by learning rate, for the report."""
+    return tuple(
+        Group(group.name, group.lr, group.weight_decay, len(group.params), sum(p.numel() for p in group.params))
+        for group in trainable.groups
+    )
+
+
+def keep_start(run: RunDir, job: Job) -> None:
+    """Write down what each layer's start was taken from, where it was not at random."""
+    if job.start.layers:
+        layers = {name: asdict(layer) for name, layer in job.start.layers.items()}
+        write_text(run.start, json.dumps(layers, indent=2) + "\n")
 
 
 def keep_thumbnails(run: RunDir, samples: Sequence[Sample], *, shown: bool) -> None:

@@ -9,8 +9,10 @@ from torch import nn
 from torch.optim import Optimizer
 from transformers.modeling_layers import GradientCheckpointingLayer
 
+from maquette.adapters.aside import aside
 from maquette.adapters.attach import attach
 from maquette.adapters.base import Trainable
+from maquette.adapters.starts import Report, Start
 from maquette.config.schema import RunConfig
 from maquette.data.dataset import Dataset, build
 from maquette.data.gather import held_out
@@ -21,9 +23,10 @@ from maquette.families.placement import choose_dtype
 from maquette.families.quantized import num_parameters
 from maquette.training.ema import Ema
 from maquette.training.idle import Idle, idle_in
-from maquette.training.objective import Objective, denoising
+from maquette.training.objective import Objective, Preservation, denoising
 from maquette.training.optim import build_optimizer
 from maquette.training.processes import Processes
+from maquette.training.rehearsal import init_of, rehearsal, start_on
 from maquette.training.runtime import Runtime
 from maquette.training.seeds import rng_at
 from maquette.training.weighting import weighting_of
@@ -34,7 +37,8 @@ from maquette.types import TrainBatch
 class Job:
     """A run that is ready for its first step.
 
-    held_out: the pictures that validation measures on, as a data set of their own; None without validation.
+    held_out: the pictures that validation measures on, as a data set of their own; None without validation. start: how
+    the adapter started, where that was not at random.
     """
 
     config: RunConfig
@@ -48,6 +52,7 @@ class Job:
     runtime: Runtime
     steps: int
     idle: Idle
+    start: Start
 
 
 def data_sets(
@@ -67,8 +72,12 @@ def assemble(
     held: Dataset | None,
     device: torch.device,
     processes: Processes,
+    report: Report | None,
 ) -> Job:
-    """Attach what is trained to the family and put the optimiser over it. ``config`` is resolved."""
+    """Attach what is trained to the family and put the optimiser over it. ``config`` is resolved.
+
+    report: told how the start of an adapter from weights or pictures comes on; None where a checkpoint will bring it.
+    """
     steps = config.training.steps
     assert steps != "auto"
     denoiser = family.modules["denoiser"]
@@ -79,20 +88,27 @@ def assemble(
         for name in trainable.touches:
             checkpoint_gradients(family.modules[name])
     ema = config.training.ema
+    scaler = torch.amp.GradScaler(device.type) if compute is torch.float16 else None
+    runtime = Runtime(device, compute, scaler, processes)
+    weighting, offset, keep = weighting_of(config.loss.weighting), config.loss.noise_offset, config.preservation
+    preservation = None if keep is None else Preservation(keep.weight, lambda: aside(trainable))
+    start = Start()
+    if report is not None:
+        passes = rehearsal(dataset, denoising(family, weighting, noise_offset=offset), runtime, config.training.seed)
+        start = start_on(init_of(config.adapter), trainable, passes, config.training.seed, report)
     return Job(
         config=config,
         family=family,
         dataset=dataset,
         held_out=held,
         trainable=trainable,
-        objective=denoising(family, weighting_of(config.loss.weighting), noise_offset=config.loss.noise_offset),
+        objective=denoising(family, weighting, noise_offset=offset, preservation=preservation),
         optimizer=build_optimizer(config.optimizer, trainable.groups),
         ema=None if ema is None else Ema(trainable.groups, ema.half_life_images),
-        runtime=Runtime(
-            device, compute, torch.amp.GradScaler(device.type) if compute is torch.float16 else None, processes
-        ),
+        runtime=runtime,
         steps=steps,
         idle=idle_in(family, dataset, device),
+        start=start,
     )
 
 

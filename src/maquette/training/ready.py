@@ -18,8 +18,9 @@ from maquette.generation.sample import Request
 from maquette.runs.files import write_text
 from maquette.runs.rundir import RunDir
 from maquette.training import prepare
+from maquette.training.checkpoint import resumable
 from maquette.training.console import counting
-from maquette.training.opening import check_fit, contents, keep_thumbnails, load_base
+from maquette.training.opening import check_fit, contents, keep_start, keep_thumbnails, load_base
 from maquette.training.prepare import Job
 from maquette.training.previews import requests_of
 from maquette.training.processes import Processes
@@ -73,11 +74,26 @@ def ready(config: RunConfig, scan: Scan, directory: RunDir, device: torch.device
         if part is not None:
             with counting("Encoding", shown=first) as report:
                 part.prepare(report, processes.part)
-    job = prepare.assemble(config, family, dataset, held, device, processes)
+    will_be_loaded = bool(resumable(directory.checkpoints))  # a new run's folder was empty
+    with counting("Starting values", shown=first) as report:
+        job = prepare.assemble(config, family, dataset, held, device, processes, None if will_be_loaded else report)
+    share_start(job, processes)
+    if first:
+        keep_start(directory, job)
     job.idle.leave()
     if processes.count > 1:
         processes.require_same(identity(job, directory, samples))
-    return Ready(job, directory, layout, requests, scan, scoring, (*scan.warnings(), *doubts))
+    return Ready(job, directory, layout, requests, scan, scoring, (*scan.warnings(), *doubts, *job.start.warnings))
+
+
+def share_start(job: Job, processes: Processes) -> None:
+    """Give all processes the first one's starting values, where they were computed: GPUs may round them differently."""
+    if processes.count > 1 and job.start.layers:
+        tensors = list(job.trainable.state_dict().values())
+        if not processes.is_first:
+            for tensor in tensors:
+                tensor.zero_()
+        processes.add(tensors)
 
 
 def identity(job: Job, directory: RunDir, samples: Sequence[Sample]) -> Mapping[str, str]:

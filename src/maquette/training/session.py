@@ -24,6 +24,7 @@ from maquette.report.html import write_report
 from maquette.runs.events import (
     Event,
     Finished,
+    Grouped,
     Saved,
     Started,
     Step,
@@ -46,7 +47,7 @@ from maquette.training.console import training_line
 from maquette.training.finish import export_result, export_step
 from maquette.training.guard import check_finite
 from maquette.training.loop import Progress, StepStats, train
-from maquette.training.opening import check_packages, refuse_changes
+from maquette.training.opening import check_packages, groups_of, refuse_changes
 from maquette.training.prepare import Job
 from maquette.training.previews import make_previews
 from maquette.training.processes import ALONE, Processes, check_share
@@ -123,6 +124,7 @@ class Session:
             keep_until(self.directory.events, -1)  # killed before the first checkpoint: nothing of it counts
         self._tell([Started(self.progress.step, self.job.steps)])
         if self.progress.step == 0:
+            self._tell([Grouped(0, groups_of(self.job.trainable))])
             self._warn(self.warnings)
 
     def train(self) -> None:

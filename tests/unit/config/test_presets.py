@@ -44,6 +44,15 @@ DOCUMENTED = {
     "sdxl-style-dora": {"adapter.kind": "dora", "adapter.rank": 8, "training.steps": 3000},
     "sdxl-subject-lora": {"adapter.rank": 32, "optimizer.lr": 1e-4, "training.steps": 1000},
     "sdxl-subject-lora-text": {"optimizer.lr": 1e-4, "text_encoder.lr": 5e-5},
+    "sd2-style-lora-adaptive": {"adapter.rank": 32, "adapter.lr_ratio.kind": "adaptive", "optimizer.lr": 1e-5},
+    "sdxl-style-lora-blocks": {
+        "adapter.blocks": ("up_blocks.0.attentions.0", "up_blocks.0.attentions.1"),
+        "adapter.rank": 64,
+        "optimizer.lr": 5e-5,
+        "training.steps": 1000,
+    },
+    "maquette64-subject-lora-plus": {"adapter.lr_ratio.ratio": 16.0},
+    "maquette64-subject-lora-ga": {"adapter.init.batches": 64, "adapter.init.gamma": 16.0},
     "sdxl-face-lora": {"adapter.rank": 32, "class_images.count": 150, "optimizer.kind": "prodigy"},
 }
 

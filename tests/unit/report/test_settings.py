@@ -23,7 +23,8 @@ def flat(value: object, prefix: str = "") -> set[str]:
 def test_every_setting_is_told_with_its_meaning(preset):
     config = load_config(preset=preset)
     told = [setting for group in settings_of(config) for setting in group.settings]
-    absent = {name for name in ("class_images", "validation", "training.ema", "concepts") if not _at(config, name)}
+    optional = ("class_images", "preservation", "validation", "training.ema", "concepts")
+    absent = {name for name in optional if not _at(config, name)}
     assert {setting.path for setting in told} == flat(config.model_dump()) - absent
     assert all(setting.meaning for setting in told if setting.name != "kind")
 
