@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from maquette.embedded.scene import Face, Scene, Subject
+from maquette.evaluation.naming import with_article
 
 # The first phrase of each place is the one that folders use.
 PLACE_PHRASES: Final[Mapping[str, tuple[str, ...]]] = {
@@ -55,11 +56,6 @@ def caption(scene: Scene, rng: random.Random) -> str:
     place = scene.place if rng.random() < 0.9 else None
     named = rng.random() < (0.7 if scene.style == "photo" else 0.95)
     return _arranged(noun, place, scene.style if named else None, rng)
-
-
-def with_article(noun: str) -> str:
-    """The noun phrase with "a" or "an" before it."""
-    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
 
 
 def object_phrase(subject: Subject, rng: random.Random) -> str:

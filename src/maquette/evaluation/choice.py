@@ -110,7 +110,7 @@ class Choice:
         )
 
 
-def choose(readings: Sequence[Reading], scale: Scale) -> Choice:
+def choose(readings: Sequence[Reading], scale: Scale, tolerance: float = TOLERANCE) -> Choice:
     """Apply the rule to checkpoints, in the order of their steps; the base itself is none of them."""
     balance = {reading.step: scale.of(reading) for reading in readings}
     best = max(readings, key=lambda reading: balance[reading.step])
@@ -119,7 +119,7 @@ def choose(readings: Sequence[Reading], scale: Scale) -> Choice:
     near = (
         reading
         for reading in readings
-        if balance[best.step] - balance[reading.step] <= TOLERANCE * scale.error(best, reading)
+        if balance[best.step] - balance[reading.step] <= tolerance * scale.error(best, reading)
     )
     return Choice(next(near).step, best.step, balance)
 
