@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from tests.learning.small import QUICK, events, maquette, sets, tree
+from tests.learning.small import QUICK, events, maquette, paint, sets, tree
+from tests.unit.evaluation import nets
 
 from maquette.config.load import load_config
 from maquette.embedded.folders import subject_pictures, write_folder
-from maquette.errors import CheckpointError
+from maquette.errors import CheckpointError, ConfigError
 from maquette.evaluation.choice import Choice
 from maquette.report.read import read_facts
 from maquette.runs.best import read_best
@@ -182,3 +183,24 @@ def test_of_a_whole_model_the_better_of_two_is_kept(photos, tmp_path):
     assert maquette("generate", PROMPTS[0], "--base", made.best / "model", "--steps", 2, "--out", tmp_path / "p") == 0
     [picture] = [path for path in (tmp_path / "p").glob("*.png") if path.name != "grid.png"]
     assert pixels(picture) == pixels(made.scored_picture(found.step, 0))
+
+
+def test_another_base_is_scored_by_networks_that_are_named_and_never_by_the_judge(bases, tmp_path):
+    photos = paint(tmp_path / "photos")
+    nets.clip(tmp_path / "clip")
+    nets.vit(tmp_path / "dino")
+    given = {**QUICK, **SCORED, "data.prompt": "a photo of sks dog", "evaluation.prompts": ["a photo of sks dog"]}
+    flags = {"SOURCE": photos, "--base": bases("sd1")}
+
+    def go(name: str, **networks: str) -> RunDir:
+        named = {f"evaluation.networks.{role}": value for role, value in networks.items()}
+        return train(load_config(flags=flags, sets=sets({**given, **named})), out=tmp_path / name)
+
+    assert read_best(go("none")) is None
+    with pytest.raises(ConfigError, match=r"names no network for: instance\. .*knows the embedded world alone"):
+        go("half", image=str(tmp_path / "clip"))
+    run = go("both", image=str(tmp_path / "clip"), instance=str(tmp_path / "dino"))
+    told = {event.name: event.network for event in events(run).of(Scored)}
+    assert set(told) == {FIDELITY["subject"], PROMPT, DRIFT}  # without LPIPS, no diversity
+    assert not any("judge" in network for network in told.values())
+    assert read_best(run) is not None

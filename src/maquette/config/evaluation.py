@@ -4,13 +4,15 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from maquette.config.networks import NetworksConfig
 from maquette.config.section import Count, Section, Text, Texts, Whole
 
 
 class EvaluationConfig(Section):
     """Pictures that are made and scored along the way, to tell which checkpoint is good; it is kept in best/.
 
-    On the embedded base its judge reads them; on any other base nothing is scored.
+    On the embedded base its judge reads them; on any other base `[evaluation.networks]` must name what does, else
+    nothing is scored.
     """
 
     every: Whole | Literal["auto"] = "auto"
@@ -34,3 +36,5 @@ class EvaluationConfig(Section):
     the class images, or from the captions ("dog" of "sks dog")."""
     patience: Whole = 0
     """End the run when so many scorings have passed since the best one. 0: never."""
+    networks: NetworksConfig | None = None
+    """Which networks score. Unset: the embedded judge on the embedded base, none on any other."""

@@ -83,8 +83,13 @@ def measured(
     learned: Learned,
     probes: Sequence[Probe],
     pictures: Pictures,
+    *,
+    is_diverse: bool = True,
 ) -> dict[str, Values]:
-    """Likeness, prompt fidelity and diversity of pictures, one value for each; neutral ones have a prompt alone."""
+    """Likeness, prompt fidelity and diversity of pictures, one value for each; neutral ones have a prompt alone.
+
+    is_diverse: whether a network is there that diversity can be measured by.
+    """
     own = [i for i, probe in enumerate(probes) if not probe.is_neutral]
     like: Values = [None] * len(probes)
     for concept in {probes[i].concept for i in own}:
@@ -92,11 +97,8 @@ def measured(
         for i, value in zip(rows, references[concept].of(networks, [pictures[i] for i in rows]), strict=True):
             like[i] = value
     shown, said = networks.image.call(pictures).float(), networks.text.call([probe.text for probe in probes]).float()
-    return {
-        FIDELITY[learned]: like,
-        PROMPT: (shown * said).sum(1).tolist(),
-        DIVERSITY: diversity(networks, probes, pictures),
-    }
+    told = {FIDELITY[learned]: like, PROMPT: (shown * said).sum(1).tolist()}
+    return told | ({DIVERSITY: diversity(networks, probes, pictures)} if is_diverse else {})
 
 
 def diversity(networks: Networks, probes: Sequence[Probe], pictures: Pictures) -> Values:

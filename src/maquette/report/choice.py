@@ -35,9 +35,12 @@ def choice_of(facts: Facts) -> ChoiceInWords:
 
 
 def _why_not(facts: Facts) -> str:
-    cure = "Hold pictures out ([validation]) to choose by their loss."
+    cure = (
+        "Name networks that can read them ([evaluation.networks]), or hold pictures out ([validation]) to choose by "
+        "their loss."
+    )
     if facts.config.evaluation.every == 0:
         return "Scores were turned off (evaluation.every = 0), and no pictures were held out for a validation loss."
-    if facts.base.kind != "embedded":
-        return f"Pictures of {facts.base.name} were not scored: no network here can read them. {cure}"
+    if facts.base.kind != "embedded" and facts.config.evaluation.networks is None:
+        return f"Pictures of {facts.base.name} were not scored: no network was named for them. {cure}"
     return "Nothing has been compared yet."

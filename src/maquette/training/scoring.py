@@ -5,21 +5,24 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
+from typing import Final
 
 import numpy as np
 import torch
 from PIL import Image
 
+from maquette.config.networks import NetworksConfig
 from maquette.config.schema import RunConfig
 from maquette.data.image import decode
 from maquette.data.sample import Sample
-from maquette.errors import CheckpointError
+from maquette.errors import CheckpointError, ConfigError
 from maquette.evaluation.bootstrap import mean_interval
 from maquette.evaluation.choice import Reading, Scale
 from maquette.evaluation.fidelity import Likeness, Values, drift, ignored, likeness, measured, network_of
+from maquette.evaluation.judges import NAMES as JUDGES
 from maquette.evaluation.metric import Picture, Pictures
 from maquette.evaluation.naming import Naming, naming
-from maquette.evaluation.networks import Networks, judge_networks
+from maquette.evaluation.networks import Networks, judge_networks, open_networks
 from maquette.evaluation.probes import Probe, probes
 from maquette.families.base import Family
 from maquette.families.load import EMBEDDED
@@ -30,13 +33,19 @@ from maquette.runs.rundir import RunDir
 from maquette.training.prepare import Job
 from maquette.training.previews import painted, told_if_black
 
+ROLES: Final[Mapping[Learned, str]] = {"subject": "instance", "style": "style", "face": "face"}
+"""The role of the network that likeness is measured by."""
+
 REFERENCES = 64
 """At most so many training pictures of a concept are compared with, evenly spread over all of them."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scoring:
-    """What is made and scored again and again, what reads it, and what it is compared with."""
+    """What is made and scored again and again, what reads it, and what it is compared with.
+
+    every: steps from one scoring to the next. is_diverse: whether diversity is measured.
+    """
 
     probes: Sequence[Probe]
     requests: Sequence[Request]
@@ -44,6 +53,7 @@ class Scoring:
     references: Mapping[int, Likeness]
     learned: Learned
     every: int
+    is_diverse: bool
 
     def score(self, job: Job, run: RunDir, step: int) -> Iterator[Event]:
         """Make the pictures of a step, and tell each with its scores; then every score over all of them."""
@@ -52,7 +62,9 @@ class Scoring:
         for path, _, picture in painted(job, run, wanted):
             pictures.append(picture)
             yield from told_if_black(step, path, picture)
-        values = measured(self.networks, self.references, self.learned, self.probes, pictures)
+        values = measured(
+            self.networks, self.references, self.learned, self.probes, pictures, is_diverse=self.is_diverse
+        )
         if step == 0:
             values |= ignored(self.networks, self.probes, pictures)
         else:
@@ -105,7 +117,8 @@ def open_scoring(config: RunConfig, family: Family, samples: Sequence[Sample]) -
     Raises ConfigError, DataError or ModelError for prompts, pictures or networks that cannot be used.
     """
     section = config.evaluation
-    if section.every == 0 or config.model.base not in EMBEDDED:
+    is_world = config.model.base in EMBEDDED
+    if section.every == 0 or not (is_world or section.networks):
         return None, []
     assert section.every != "auto"  # resolved
     namings = namings_of(config, samples)
@@ -119,19 +132,37 @@ def open_scoring(config: RunConfig, family: Family, samples: Sequence[Sample]) -
         for named in namings.values()
         if not named.is_class_known and named.learned != "style"
     ]
-    chosen = probes(
-        namings, section.prompts, num=section.num, seed=section.seed, is_world=config.model.base in EMBEDDED
-    )
+    chosen = probes(namings, section.prompts, num=section.num, seed=section.seed, is_world=is_world)
     requests = [
         Request(prompt=probe.prompt, seed=probe.seed, steps=section.steps, guidance=section.guidance)
         for probe in chosen
     ]
     for request in requests:
         check_request(family, request)
-    networks = judge_networks()
     learned = next(iter(namings.values())).learned
+    networks = judge_networks() if section.networks is None else open_networks(section.networks)
+    is_diverse = is_world or _names_own(section.networks, "perceptual")
     references = {concept: likeness(networks, learned, list(_pictures(samples, concept))) for concept in namings}
-    return Scoring(chosen, requests, networks, references, learned, section.every), warnings
+    return Scoring(chosen, requests, networks, references, learned, section.every, is_diverse), warnings
+
+
+def check_scorers(config: RunConfig, samples: Sequence[Sample]) -> None:
+    """Raise ConfigError where the embedded judge would score pictures that are not of the embedded world."""
+    section = config.evaluation
+    if section.every == 0 or section.networks is None or config.model.base in EMBEDDED:
+        return
+    found = namings_of(config, samples)
+    needed = ["image", *(ROLES[named.learned] for named in list(found.values())[:1])]
+    if missing := [role for role in needed if not _names_own(section.networks, role)]:
+        raise ConfigError(
+            f"evaluation.networks names no network for: {', '.join(missing)}. The embedded judge, their default, knows "
+            f"the embedded world alone, not pictures of {Path(config.model.base).name}. Name a network for each of "
+            "them, or turn scores off: evaluation.every = 0."
+        )
+
+
+def _names_own(networks: NetworksConfig | None, role: str) -> bool:
+    return networks is not None and getattr(networks, role) not in JUDGES
 
 
 def namings_of(config: RunConfig, samples: Sequence[Sample]) -> dict[int, Naming]:

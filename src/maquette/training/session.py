@@ -54,7 +54,7 @@ from maquette.training.processes import ALONE, Processes, check_share
 from maquette.training.ready import ready
 from maquette.training.runtime import memory_in_use
 from maquette.training.schedule import rate_at
-from maquette.training.scoring import Scoring
+from maquette.training.scoring import Scoring, check_scorers
 from maquette.training.seeds import rng_at
 from maquette.training.signals import breaking_off, stopping, wishes
 from maquette.training.state import pieces_of, restore
@@ -85,6 +85,7 @@ def run(config: RunConfig, *, out: Path, resume: bool = False, processes: Proces
     directory = RunDir(out)
     scan = gather(config.model_copy(update={"class_images": None}))  # some of those may be missing yet
     config = resolved(config, pictures=sum(not sample.is_class for sample in scan.usable()))
+    check_scorers(config, scan.usable())
     if resume:
         refuse_changes(load_config(directory.config), config)
     with enough_memory(LESS_MEMORY), breaking_off():

@@ -23,7 +23,7 @@ def flat(value: object, prefix: str = "") -> set[str]:
 def test_every_setting_is_told_with_its_meaning(preset):
     config = load_config(preset=preset)
     told = [setting for group in settings_of(config) for setting in group.settings]
-    optional = ("class_images", "preservation", "validation", "training.ema", "concepts")
+    optional = ("class_images", "preservation", "validation", "training.ema", "concepts", "evaluation.networks")
     absent = {name for name in optional if not _at(config, name)}
     assert {setting.path for setting in told} == flat(config.model_dump()) - absent
     assert all(setting.meaning for setting in told if setting.name != "kind")
