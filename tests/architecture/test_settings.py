@@ -8,6 +8,7 @@ from tests.architecture.test_layers import ROOT, package_of, sources, tree_of
 
 from maquette.config.keys import keys, tables
 from maquette.config.schema import RunConfig
+from maquette.config.suite import SuiteConfig
 
 DERIVED = {name for name, value in vars(RunConfig).items() if isinstance(value, property)}
 """What the schema works out from keys; it counts as read where this is."""
@@ -39,6 +40,11 @@ def read_outside_the_configuration() -> set[str]:
 def test_every_setting_is_read():
     read = read_outside_the_configuration()
     assert {key.path for key in keys() if key.name != "kind" and key.name not in read} == set()
+
+
+def test_every_key_of_a_suite_is_read():
+    read = read_outside_the_configuration()
+    assert {key.path for key in keys(SuiteConfig) if key.name not in read} == set()
 
 
 def test_every_kind_is_told_apart():

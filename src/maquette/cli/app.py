@@ -13,8 +13,10 @@ import typer
 
 from maquette import __version__
 from maquette.cli.check import check
+from maquette.cli.compare import compare
 from maquette.cli.config import config
 from maquette.cli.convert import convert
+from maquette.cli.evaluate import evaluate
 from maquette.cli.fuse import fuse
 from maquette.cli.generate import generate
 from maquette.cli.init import init
@@ -37,6 +39,8 @@ app = typer.Typer(
 )
 app.command()(train)
 app.command()(generate)
+app.command()(evaluate)
+app.command()(compare)
 app.command()(check)
 app.command()(report)
 app.command()(convert)

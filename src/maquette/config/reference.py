@@ -1,4 +1,4 @@
-"""The documentation of every setting, made from the schema: docs/configuration.md and docs/flags.md."""
+"""The documentation of every setting, made from the schema: docs/configuration.md, docs/suites.md, docs/flags.md."""
 
 import types
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,6 +10,10 @@ from pydantic.fields import FieldInfo
 
 from maquette.config.foreign import OTHERS, REFERENCE, Foreign
 from maquette.config.keys import Table, tables
+from maquette.config.schema import RunConfig
+from maquette.config.section import Section
+from maquette.config.suite import SuiteConfig
+from maquette.config.suites import load_suite, suite_names
 from maquette.config.toml import toml_value
 
 _MADE = "<!-- Made from the schema by `make docs`; edit the schema instead. -->"
@@ -49,15 +53,31 @@ def flags_markdown() -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def suites_markdown() -> str:
+    """docs/suites.md: the packaged suites, and every section and key of a suite's file."""
+    rows = [f"| `{name}` | {_cell(load_suite(name).about)} |" for name in suite_names()]
+    parts = [
+        _MADE,
+        "# Suites",
+        "A suite is a TOML file of prompts, seeds and metrics: `maquette evaluate RUN --suite NAME` takes one that "
+        "comes with maquette, or the file of one's own. [evaluation.md](evaluation.md) tells what becomes of them.",
+        "\n".join(["| suite | what it is |", "|---|---|", *rows]),
+    ]
+    for table in tables(SuiteConfig).values():
+        parts += _table_parts(table, SuiteConfig)
+    return "\n\n".join(parts) + "\n"
+
+
 def write_reference(folder: Path) -> None:
-    """Write both pages into a folder of documentation."""
+    """Write the pages into a folder of documentation."""
     (folder / "configuration.md").write_text(configuration_markdown(), encoding="utf-8")
+    (folder / "suites.md").write_text(suites_markdown(), encoding="utf-8")
     (folder / "flags.md").write_text(flags_markdown(), encoding="utf-8")
 
 
-def _table_parts(table: Table) -> Iterator[str]:
-    heading = f"[[{table.path}]]" if table.is_array else f"[{table.path}]"
-    yield f"## `{heading}`"
+def _table_parts(table: Table, schema: type[Section] = RunConfig) -> Iterator[str]:
+    heading = f"`[[{table.path}]]`" if table.is_array else f"`[{table.path}]`"
+    yield f"## {heading if table.path else 'At the top of the file'}"
     if table.is_optional:
         yield "Optional: without this section, what it describes is off."
     if table.is_union:
@@ -69,7 +89,7 @@ def _table_parts(table: Table) -> Iterator[str]:
         rows = [
             f"| `{name}` | {_type(field)} | {_default(field)} | {_cell(field.description)} |"
             for name, field in section.model_fields.items()
-            if name != "kind" and f"{table.path}.{name}" not in tables()
+            if name != "kind" and f"{table.path}.{name}".lstrip(".") not in tables(schema)
         ]
         if rows:
             yield "\n".join(["| key | value | default | meaning |", "|---|---|---|---|", *rows])

@@ -5,6 +5,7 @@ the networks that it is given: a score carries the name of its network beside it
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
 from functools import partial
 from types import MappingProxyType
 from typing import Final, Literal
@@ -78,9 +79,11 @@ PARTS: Final[Mapping[str, frozenset[Part]]] = MappingProxyType(
 
 
 def metric_named(name: str) -> Callable[[Networks], Metric]:
-    """The line of ``METRICS``. Raises ConfigError naming all there are for another name."""
+    """The line of ``METRICS``. Raises ConfigError for another name, with all there are and the nearest."""
     if name not in METRICS:
-        raise ConfigError(f"metric {name!r} is unknown; use some of: {', '.join(METRICS)}.")
+        nearest = get_close_matches(name, METRICS, 1, 0.5)
+        hint = f" Did you mean {nearest[0]}?" if nearest else ""
+        raise ConfigError(f"metric {name!r} is unknown; use some of: {', '.join(METRICS)}.{hint}")
     return METRICS[name]
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from maquette.errors import ConfigError, DataError
+from maquette.evaluation.differences import difference
 from maquette.runs.scores import Evaluation, StrengthRange
 
 SUBJECT, PROMPT = "subject_fidelity", "prompt_fidelity"
@@ -17,11 +18,12 @@ KEPT = 0.95
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """Both fidelities at one strength."""
+    """Both fidelities at one strength; is_worse: the prompt's is lower than at the weakest by more than noise."""
 
     strength: float
     subject: float
     prompt: float
+    is_worse: bool = True
 
 
 def parse_strengths(text: str) -> list[float]:
@@ -50,21 +52,27 @@ def parse_strengths(text: str) -> list[float]:
 
 def points_of(evaluations: Sequence[Evaluation]) -> list[Point]:
     """Both fidelities of a sweep, by rising strength. Raises DataError where one of them has no score."""
-    points = []
-    for each in evaluations:
-        assert each.strength is not None
-        points.append(Point(each.strength, each.score(SUBJECT).value, each.score(PROMPT).value))
+    ordered = sorted(evaluations, key=lambda each: each.strength or 0.0)
+    for each in ordered:
         if not (each.score(SUBJECT).is_score and each.score(PROMPT).is_score):
             raise DataError(f"{each.name}: has no score to choose a strength by.")
-    return sorted(points, key=lambda point: point.strength)
+    return [
+        Point(
+            each.strength or 0.0,
+            each.score(SUBJECT).value,
+            each.score(PROMPT).value,
+            difference(each, ordered[0], PROMPT).verdict == "worse",
+        )
+        for each in ordered
+    ]
 
 
 def recommend(points: Sequence[Point]) -> StrengthRange:
     """The longest range of strengths that keeps both subject and prompt.
 
     At each of them subject fidelity has risen by at least 80 % of the most that it rises above the weakest strength,
-    and prompt fidelity is at least 95 % of its best. Where no strength has both, the one that comes nearest. Both
-    shares are ours.
+    and prompt fidelity is at least 95 % of its best, or no lower than at the weakest by more than noise. Where no
+    strength has both, the one that comes nearest. Both shares are ours.
     """
     least = points[0].subject
     rise = max(point.subject for point in points) - least
@@ -75,7 +83,7 @@ def recommend(points: Sequence[Point]) -> StrengthRange:
     margins = [_margin(point, least, rise, best) for point in points]
     rule = (
         f"subject fidelity has risen by at least {RISE:.0%} of the most it rises, and prompt fidelity is at least "
-        f"{KEPT:.0%} of its best"
+        f"{KEPT:.0%} of its best or no lower than at the weakest by more than noise"
     )
     runs = _runs([margin >= 1 for margin in margins])
     if not runs:
@@ -92,6 +100,7 @@ def recommend(points: Sequence[Point]) -> StrengthRange:
 def _margin(point: Point, least: float, rise: float, best: float) -> float:
     """How far the weaker of both demands is met; 1 or more is met."""
     kept = point.prompt / (KEPT * best) if best > 0 else 0.0
+    kept = kept if point.is_worse else max(1.0, kept)
     return min((point.subject - least) / rise / RISE, kept)
 
 

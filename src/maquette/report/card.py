@@ -88,7 +88,7 @@ def _introduction(facts: Facts) -> str:
     if called:
         sentence += f"\n\n**Trigger:** write {called} in the prompt."
     if not isinstance(facts.config.adapter, FullConfig):
-        sentence += "\n\n**Strength:** 1 is as it was trained; 0.6 to 0.9 leaves more to the base."
+        sentence += f"\n\n**Strength:** {facts.strength_words}"
     choice = choice_of(facts)
     if choice.is_chosen:
         sentence += f"\n\n**Checkpoint:** {' '.join([choice.headline, *choice.sentences])}"

@@ -80,7 +80,7 @@ def line_chart(
         top=30 if len(drawn) > 1 else 14,
         right=width - CHARACTER * max(len(short(each.y[-1])) for each in drawn) - 12,
         bottom=height - 40,
-        x_end=max(x_end, 1, *(each.x[-1] for each in drawn)),
+        x_end=max(x_end, 1 if x_name == "step" else 0, *(each.x[-1] for each in drawn)),
         low=low,
         high=high,
     )
@@ -186,9 +186,11 @@ def _axes(frame: Frame, ticks: Sequence[float], labels: Sequence[str], x_name: s
         yield f'<line class="{kind}" x1="{frame.left:.1f}" x2="{frame.right:.1f}" y1="{y:.1f}" y2="{y:.1f}"/>'
         yield f'<text class="tick" x="{frame.left - 8:.1f}" y="{y + 4:.1f}" text-anchor="end">{text}</text>'
     steps = nice_ticks(0, frame.x_end, int((frame.right - frame.left) // 90) + 1)
-    for tick in (tick for tick in steps if tick <= frame.x_end and tick == int(tick)):
-        x = frame.x(tick)
-        yield f'<text class="tick" x="{x:.1f}" y="{frame.bottom + 18:.1f}" text-anchor="middle">{tick:.0f}</text>'
+    for tick in (
+        tick for tick in steps if tick <= frame.x_end * (1 + 1e-9) and (x_name != "step" or tick == int(tick))
+    ):
+        x, text = frame.x(tick), label(tick, steps)
+        yield f'<text class="tick" x="{x:.1f}" y="{frame.bottom + 18:.1f}" text-anchor="middle">{text}</text>'
     x, y = (frame.left + frame.right) / 2, frame.bottom + 36
     yield f'<text class="name" x="{x:.1f}" y="{y:.1f}" text-anchor="middle">{escape(x_name)}</text>'
 

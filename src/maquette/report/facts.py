@@ -12,6 +12,7 @@ from maquette.report.pictures import Thumbnail
 from maquette.report.usage import Subject
 from maquette.runs.best import Best
 from maquette.runs.events import Group
+from maquette.runs.scores import StrengthRange
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,8 @@ class Facts:
     learning rate of each group of parameters, over the steps. groups: these groups. scores: every measured number over
     the steps, the validation loss among them. networks: what read the pictures, by score. best: the checkpoint that was
     chosen. warnings: what the run warned of, with the step. problems: what of the run's folder could not be read for
-    the report. Texts that come from the run hold no absolute paths any more.
+    the report. strength: the strengths that a sweep recommends, if one was made. Texts that come from the run hold no
+    absolute paths any more.
     """
 
     name: str
@@ -61,6 +63,7 @@ class Facts:
     warnings: Sequence[tuple[int, str]]
     problems: Sequence[str]
     versions: Mapping[str, str]
+    strength: StrengthRange | None = None
 
     @property
     def triggers(self) -> list[str]:
@@ -84,6 +87,15 @@ class Facts:
         candidates = [*self.config.preview.prompts, *(p.prompt for p in self.previews if p.prompt), *self.prompts]
         captions = [picture.caption for picture in self.pictures]
         return next(iter([*candidates, *self.triggers, *captions]), "")
+
+    @property
+    def strength_words(self) -> str:
+        """How strongly to wear the adapter: what a sweep has found, or else what is usual."""
+        if self.strength is None:
+            return "1 is as it was trained; 0.6 to 0.9 leaves more to the base."
+        low, high = self.strength.low, self.strength.high
+        measured = f"{low:g} to {high:g}" if low < high else f"{low:g}"
+        return f"{measured}, as measured. {self.strength.words} 1 is as it was trained."
 
     @property
     def subject(self) -> Subject:

@@ -42,31 +42,31 @@ def render(facts: Facts) -> str:
     grid = grid_of(facts.previews)
     pictures = _thumbnails(facts)
     captions = {picture.caption for picture in facts.pictures}
-    return (
-        _environment()
-        .get_template("report.html")
-        .render(
-            facts=facts,
-            what=what_it_is(facts),
-            numbers=key_numbers(facts),
-            pictures=pictures,
-            shows_pictures=any(picture for picture, _ in pictures),
-            shared_caption=captions.pop() if len(captions) == 1 else "",
-            more_pictures=max(0, len(facts.pictures) - PICTURES),
-            grid=grid,
-            problems=[*facts.problems, *(f"{name} cannot be read." for name in grid.unreadable)],
-            charts=charts_of(facts),
-            pareto=pareto_of(facts),
-            choice=choice_of(facts),
-            usages=usages(facts.subject),
-            notes=notes(facts.subject),
-            groups=groups,
-            changed=changed(groups),
-            version=__version__,
-            style=_part("report.css"),
-            script=_part("report.js"),
-        )
+    return render_page(
+        "report.html",
+        facts=facts,
+        what=what_it_is(facts),
+        numbers=key_numbers(facts),
+        pictures=pictures,
+        shows_pictures=any(picture for picture, _ in pictures),
+        shared_caption=captions.pop() if len(captions) == 1 else "",
+        more_pictures=max(0, len(facts.pictures) - PICTURES),
+        grid=grid,
+        problems=[*facts.problems, *(f"{name} cannot be read." for name in grid.unreadable)],
+        charts=charts_of(facts),
+        pareto=pareto_of(facts),
+        choice=choice_of(facts),
+        usages=usages(facts.subject),
+        notes=notes(facts.subject),
+        groups=groups,
+        changed=changed(groups),
     )
+
+
+def render_page(template: str, **values: object) -> str:
+    """One of our pages with its values; style, script and version are the same in all."""
+    page = _environment().get_template(template)
+    return page.render(version=__version__, style=_part("report.css"), script=_part("report.js"), **values)
 
 
 def key_numbers(facts: Facts) -> Mapping[str, str]:

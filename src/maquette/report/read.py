@@ -15,6 +15,7 @@ from maquette.report.privacy import without_paths
 from maquette.runs.best import Best, read_best
 from maquette.runs.events import Finished, Grouped, Log, Previewed, Scored, Started, Step, Warned, read_events
 from maquette.runs.rundir import RunDir
+from maquette.runs.scores import StrengthRange, read_scores
 
 
 def read_facts(run: RunDir) -> Facts:
@@ -52,6 +53,7 @@ def read_facts(run: RunDir) -> Facts:
         exports=_exports(run, problems),
         warnings=[(event.step, without_paths(event.message)) for event in log.of(Warned)],
         versions=_versions(run, problems),
+        strength=_strength(run, problems),
         problems=problems,
     )
 
@@ -107,6 +109,16 @@ def _exports(run: RunDir, problems: list[str]) -> list[Export]:
 def _best(run: RunDir, problems: list[str]) -> Best | None:
     try:
         return read_best(run)
+    except DataError as error:
+        problems.append(without_paths(str(error)))
+        return None
+
+
+def _strength(run: RunDir, problems: list[str]) -> StrengthRange | None:
+    if not run.strengths.is_file():
+        return None
+    try:
+        return read_scores(run.strengths).strength
     except DataError as error:
         problems.append(without_paths(str(error)))
         return None

@@ -65,6 +65,11 @@ class RunDir:
         return self.root / "metrics.json"
 
     @property
+    def strengths(self) -> Path:
+        """Scores of the exported adapter at several strengths, as JSON."""
+        return self.root / "strengths.json"
+
+    @property
     def card(self) -> Path:
         """The model card."""
         return self.root / "README.md"

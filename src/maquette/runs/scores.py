@@ -105,7 +105,10 @@ class StrengthRange:
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """Everything that one command found. The first evaluation is what the others are compared with."""
+    """Everything that one command found. The first evaluation is what the others are compared with.
+
+    title: of what, where the evaluations are one thing in several states, at several strengths or steps.
+    """
 
     suite: str
     about: str
@@ -114,6 +117,7 @@ class Scores:
     differences: tuple[Difference, ...] = ()
     strength: StrengthRange | None = None
     warnings: tuple[str, ...] = ()
+    title: str = ""
     format: int = FORMAT
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from maquette.config.foreign import OTHERS, REFERENCE, foreign
 from maquette.config.keys import keys, tables
-from maquette.config.reference import configuration_markdown, flags_markdown
+from maquette.config.reference import configuration_markdown, flags_markdown, suites_markdown
 
 DOCS = Path(__file__).parents[3] / "docs"
 
@@ -31,7 +31,10 @@ logging_dir push_to_hub hub_token hub_model_id tracker_project_name
 """
 
 
-@pytest.mark.parametrize(("page", "made"), [("configuration.md", configuration_markdown), ("flags.md", flags_markdown)])
+PAGES = [("configuration.md", configuration_markdown), ("suites.md", suites_markdown), ("flags.md", flags_markdown)]
+
+
+@pytest.mark.parametrize(("page", "made"), PAGES)
 def test_the_committed_page_is_the_one_that_the_schema_makes(page: str, made):
     assert (DOCS / page).read_text(encoding="utf-8") == made(), "run `make docs`"
 

@@ -59,7 +59,7 @@
   };
 
   // Where not all steps fit, begin at the last ones; the base stays in view beside them.
-  for (const box of document.querySelectorAll(".scroller")) box.scrollLeft = box.scrollWidth;
+  for (const box of document.querySelectorAll(".scroller:has(.grid)")) box.scrollLeft = box.scrollWidth;
 
   rows.forEach((row, i) => row.forEach((image, j) => {
     if (!image) return;

@@ -1,0 +1,231 @@
+"""`maquette evaluate` and `maquette compare` as people call them, on tiny bases and the embedded judge."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.learning.small import maquette, paint, train
+
+from maquette.runs.scores import read_scores
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
+
+SUITE = """\
+# Two mugs.
+metrics = ["subject_fidelity", "prompt_fidelity", "diversity", "preservation", "drift"]
+num = 2
+
+[sampling]
+steps = 1
+guidance = 1.0
+
+[[prompts]]
+text = "a photo of [subject] on the beach"
+
+[[prompts]]
+text = "a [subject] in the snow"
+
+[[prompts]]
+text = "a photo of a [class]"
+shows = "class"
+
+[[prompts]]
+text = "a red boat"
+shows = "neutral"
+"""
+PROMPT = "a photo of sks mug"
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory, bases: Callable[[str], Path]) -> Path:
+    """A folder with a run, its photos, a suite, and the run's adapter under a name of its own elsewhere."""
+    root = tmp_path_factory.mktemp("evaluate")
+    paint(root / "photos")
+    (root / "base").symlink_to(bases("sd1"))
+    (root / "my.toml").write_text(SUITE)
+    run = train(root / "photos", root / "base", root / "runs" / "mug", data__prompt=PROMPT, checkpoints__every=2)
+    shutil.copy(run.export / "mug.safetensors", root / "foreign.safetensors")
+    return root
+
+
+@pytest.fixture
+def here(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(root)
+    return root
+
+
+def pictures(folder: Path) -> dict[str, int]:
+    """Every picture of a folder with the time at which it was written."""
+    return {path.name: path.stat().st_mtime_ns for path in folder.glob("*.png") if path.name != "grid.png"}
+
+
+def test_a_run_is_scored_and_a_second_call_makes_no_picture_again(here, capsys):
+    assert maquette("evaluate", "runs/mug", "--suite", "my.toml") == 0
+    out = here / "runs/mug/evaluation/my"
+    made = pictures(out / "pictures")
+    assert len(made) == 2 * (2 + 1 + 1)
+    shown = capsys.readouterr().out
+    assert "subject fidelity" in shown
+    assert "judge" in shown
+    scores = read_scores(out / "scores.json")
+    assert [score.name for score in scores.evaluations[0].scores] == [
+        "subject_fidelity",
+        "prompt_fidelity",
+        "diversity",
+        "preservation",
+        "drift",
+    ]
+    assert all(score.is_score and score.low <= score.value <= score.high for score in scores.evaluations[0].scores)
+    shot = scores.evaluations[0].shots[0]
+    assert (shot.prompt, shot.scored, shot.concept) == (
+        f"{PROMPT} on the beach",
+        "a photo of mug on the beach",
+        "photos",
+    )
+    assert (out / shot.file).is_file()
+    assert set(shot.scores) == {"subject_fidelity", "prompt_fidelity", "diversity"}
+    assert str(here) not in (out / "scores.json").read_text() + (out / "evaluation.html").read_text()
+    before = (out / "scores.json").read_bytes()
+    assert maquette("evaluate", "runs/mug", "--suite", "my.toml") == 0
+    assert pictures(out / "pictures") == made
+    assert (out / "scores.json").read_bytes() == before
+
+
+def test_things_are_compared_with_the_first_on_the_same_prompts_and_seeds(here, capsys):
+    assert maquette("compare", "runs/mug", "base", "--suite", "my.toml", "--out", "table") == 0
+    assert "base against mug:" in " ".join(capsys.readouterr().out.split())
+    scores = read_scores(here / "table/scores.json")
+    one, base = scores.evaluations
+    assert [(s.text, s.seed) for s in one.shots] == [(s.text, s.seed) for s in base.shots]
+    assert base.shots[0].prompt == "a photo of mug on the beach"
+    assert base.score("drift").value == pytest.approx(0, abs=1e-6)
+    assert {each.metric: each.is_paired for each in scores.differences} == {
+        "subject_fidelity": True,
+        "prompt_fidelity": True,
+        "diversity": True,
+        "preservation": False,
+        "drift": False,
+    }
+    html = (here / "table/evaluation.html").read_text()
+    assert html.count("data-scores=") == 8
+
+
+def test_an_adapter_of_other_origin_is_told_what_it_is(here):
+    asked = ["--suite", "my.toml", "--base", "base", "--references", "photos", "--out", "elsewhere"]
+    assert maquette("evaluate", "foreign.safetensors", *asked, "--subject", "sks mug", "--class", "cup") == 0
+    shot = read_scores(here / "elsewhere/scores.json").evaluations[0].shots[0]
+    assert (shot.prompt, shot.scored) == ("a photo of sks mug on the beach", "a photo of cup on the beach")
+
+
+def test_every_checkpoint_is_a_column(here):
+    few = ["--set", 'metrics=["subject_fidelity"]', "--set", "num=1"]
+    assert maquette("evaluate", "runs/mug", "--suite", "my.toml", "--checkpoint", "all", "--out", "steps", *few) == 0
+    scores = read_scores(here / "steps/scores.json")
+    assert [each.name for each in scores.evaluations] == ["step 2", "step 3"]
+    assert scores.title == "mug"
+
+
+def test_a_sweep_over_strengths_goes_into_the_card(here):
+    few = ["--set", 'metrics=["subject_fidelity", "prompt_fidelity"]', "--set", "num=1"]
+    assert maquette("evaluate", "runs/mug", "--suite", "my.toml", "--strengths", "0,0.5,1", *few) == 0
+    scores = read_scores(here / "runs/mug/strengths.json")
+    assert [each.strength for each in scores.evaluations] == [0, 0.5, 1]
+    assert scores.strength is not None
+    assert scores.strength.words in (here / "runs/mug/README.md").read_text()
+    assert "as measured" in (here / "runs/mug/report.html").read_text()
+    assert "Fidelity over strength" in (here / "runs/mug/evaluation/my/evaluation.html").read_text()
+
+
+def test_finished_pictures_are_scored_style_by_style_with_the_contests_total(here, caplog):
+    for concept in ("00", "01"):
+        paint(here / "styles" / concept)
+        paint(here / "entry" / concept, ("bicycle", "cat", "red boat"))
+    assert maquette("evaluate", "--pictures", "entry", "--suite", "jittor-style", "--references", "styles") == 0
+    scores = read_scores(here / "entry-jittor-style/scores.json")
+    found = scores.evaluations[0]
+    assert found.score("colour").concepts.keys() == {"00", "01"}
+    assert [shot.scored for shot in found.shots[:3]] == ["bicycle", "cat", "red boat"]
+    assert not found.score("quality").is_score  # the judge reads no such words, and says so
+    assert not found.totals["total"] >= 0
+    assert "quality:" in caplog.text
+    assert sorted(path.name for path in (here / "entry" / "00").iterdir()) == ["bicycle.png", "cat.png", "red boat.png"]
+
+
+def test_without_a_face_in_any_picture_there_is_no_score_and_nothing_is_best(here, capsys):
+    paint(here / "noise", ("a man", "a woman", "two men"), (64, 64))
+    asked = ["--suite", "homework-face", "--references", "photos"]
+    assert maquette("evaluate", "--pictures", "noise", *asked) == 0
+    scores = {
+        score.name: score for score in read_scores(here / "noise-homework-face/scores.json").evaluations[0].scores
+    }
+    assert (
+        json.loads((here / "noise-homework-face/scores.json").read_text())["evaluations"][0]["scores"][0]["value"]
+        is None
+    )
+    assert not scores["face_distance"].is_score
+    assert scores["faceless"].value == 3
+    assert "no score" in capsys.readouterr().out
+
+
+MISTAKES = [
+    (["evaluate"], ["Give one thing to evaluate", "--pictures FOLDER"]),
+    (["evaluate", "runs/mgu"], ["runs/mgu: there is no such file or folder", "Did you mean runs/mug?"]),
+    (["evaluate", "runs/mug", "--suite", "wrld"], ['no suite "wrld"', 'Did you mean "world"']),
+    (
+        ["evaluate", "runs/mug", "--set", 'metrics=["sbject_fidelity"]'],
+        ["sbject_fidelity", "Did you mean subject_fidelity?"],
+    ),
+    (["evaluate", "runs/mug", "--checkpoint", "9"], ["--checkpoint 9", "best, all", "2, 3"]),
+    (["evaluate", "runs/mug", "--checkpoint", "best"], ["there is no best/"]),
+    (["evaluate", "base", "--checkpoint", "2"], ["is no run", "Leave it out"]),
+    (["evaluate", "runs/mug", "--strengths", "1"], ["--strengths 1", "0,0.5,1"]),
+    (["evaluate", "base", "--strengths", "0,1", "--references", "photos", "--class", "mug"], ["wears no adapter"]),
+    (["evaluate", "runs/mug", "--suite", "world-style", "--strengths", "0,1"], ["does not measure subject_fidelity"]),
+    (["evaluate", "runs/mug", "--references", "absent"], ["absent: does not exist"]),
+    (["evaluate", "runs/mug", "--references", "empty"], ["empty: holds no pictures"]),
+    (["evaluate", "foreign.safetensors"], ["no real pictures of subject", "--references"]),
+    (["evaluate", "foreign.safetensors", "--references", "photos"], ["--class dog", '--subject "sks dog"']),
+    (["evaluate", "runs/mug", "--suite", "dreambooth"], ["no prompts_and_classes.txt"]),
+    (["evaluate", "--pictures", "empty", "--references", "photos"], ["empty: holds no pictures to score"]),
+    (["evaluate", "--pictures", "single", "--references", "photos"], ["single: holds a single picture"]),
+    (["evaluate", "--pictures", "photos"], ["--references", "photos"]),
+    (["evaluate", "--pictures", "photos", "--checkpoint", "2"], ["are made already"]),
+    (["evaluate", "runs/mug", "--suite", "bare.toml"], ["preservation", 'shows = "class"']),
+    (
+        ["evaluate", "runs/mug", "--suite", "my.toml", "--set", "num=1", "--set", 'prompts=[{text="a [subject]"}]'],
+        ["drift"],
+    ),
+    (["evaluate", "runs/mug", "--judge", "jury"], ["jury"]),
+    (["compare", "runs/mug"], ["nothing to compare with"]),
+    (["compare", "runs/mug", "runs/mug"], ["runs/mug is named twice"]),
+]
+
+
+@pytest.mark.parametrize(("arguments", "words"), MISTAKES, ids=[" ".join(arguments)[:60] for arguments, _ in MISTAKES])
+def test_a_mistake_is_one_paragraph_before_a_picture_is_made(here, capsys, monkeypatch, arguments, words):
+    (here / "empty").mkdir(exist_ok=True)
+    paint(here / "single", ("one",))
+    (here / "bare.toml").write_text('metrics = ["preservation"]\n[[prompts]]\ntext = "a [subject]"\n')
+    monkeypatch.setattr("maquette.evaluation.evaluate.make_pictures", lambda *_: pytest.fail("made pictures first"))
+    assert maquette(*arguments) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert [word for word in words if word not in said] == []
+    assert "Traceback" not in said
+
+
+def test_a_single_picture_has_no_interval_and_is_refused(here, capsys):
+    (here / "one.toml").write_text('metrics = ["prompt_fidelity"]\n[[prompts]]\ntext = "a [subject]"\n')
+    assert maquette("evaluate", "runs/mug", "--suite", "one.toml") == 2
+    assert "asks for a single picture" in capsys.readouterr().err
+
+
+def test_a_run_whose_photos_are_gone_asks_for_them(here, capsys):
+    (here / "photos").rename(here / "moved")
+    try:
+        assert maquette("evaluate", "runs/mug", "--suite", "my.toml") == 2
+        assert "no real pictures of photos" in capsys.readouterr().err
+        assert maquette("evaluate", "runs/mug", "--suite", "my.toml", "--references", "moved") == 0
+    finally:
+        (here / "moved").rename(here / "photos")
