@@ -172,6 +172,7 @@ def test_without_a_face_in_any_picture_there_is_no_score_and_nothing_is_best(her
 MISTAKES = [
     (["evaluate"], ["Give one thing to evaluate", "--pictures FOLDER"]),
     (["evaluate", "runs/mgu"], ["runs/mgu: there is no such file or folder", "Did you mean runs/mug?"]),
+    (["evaluate", "photos"], ["photos: holds no run, no adapter and no model", "--pictures photos"]),
     (["evaluate", "runs/mug", "--suite", "wrld"], ['no suite "wrld"', 'Did you mean "world"']),
     (
         ["evaluate", "runs/mug", "--set", 'metrics=["sbject_fidelity"]'],

@@ -81,6 +81,11 @@ def open_target(word: str, opening: Opening, checkpoint: str | None = None) -> l
         return [Target(path.stem if path.is_file() else path.resolve().name, maker, _home(word))]
     if not path.exists():
         raise ConfigError(_no_target(word))
+    if path.is_dir() and not any(path.rglob("*.safetensors")):
+        raise ConfigError(
+            f"{word}: holds no run, no adapter and no model. If these are finished pictures, score them with "
+            f"--pictures {word}."
+        )
     file = locate(path)
     trigger = _metadata(file).get("modelspec.trigger_phrase")
     maker = Maker(opening.base, [(file, 1.0)], device=opening.device)
