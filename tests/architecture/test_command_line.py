@@ -8,7 +8,7 @@ from maquette.cli.app import app
 
 FROZEN = {
     "": ["--version"],
-    "check": ["FOLDER", "--prompt", "--trigger", "--resolution", "--json"],
+    "check": ["FOLDER", "--prompt", "--trigger", "--resolution", "--placeholder", "--json"],
     "compare": [
         "TARGETS",
         "--suite",

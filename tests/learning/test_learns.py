@@ -54,10 +54,10 @@ def likeness(one: torch.Tensor, other: torch.Tensor) -> float:
     return float((one @ other.T).mean())
 
 
-def trained(photos: Path, out: Path, *sets: str) -> Path:
+def trained(photos: Path, out: Path, *sets: str, preset: str = "maquette64-subject-lora") -> Path:
     config = load_config(
         None,
-        preset="maquette64-subject-lora",
+        preset=preset,
         flags={"SOURCE": photos},
         sets=["preview.every=0", "evaluation.every=0", "logging.trackers=[]", "checkpoints.every=1000", *sets],
     )
@@ -90,6 +90,23 @@ def test_a_subject_is_carried_to_new_places(
         places = [place for place in PLACES for _ in range(2)]
         kept = np.mean([said == place for said, place in zip(judge.read(after).values["place"], places, strict=True)])
         assert kept >= 0.5
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize(("method", "least"), [("lora-pivotal", 0.2), ("inversion", 0.1)])
+def test_a_subject_is_learned_as_new_tokens(
+    method: str, least: float, judges: dict[str, Judge], tmp_path: Path
+) -> None:
+    folder = tmp_path / "mug"
+    write_folder(subject_pictures(SUBJECT, 5, seed=0, token="TOK"), folder)
+    out = trained(folder, tmp_path / "run", "training.steps=120", preset=f"maquette64-subject-{method}")
+    after = painted("maquette-64", out, [f"a photo of TOK mug {phrase}" for phrase in PLACES.values()])
+    before = painted("maquette-64", None, [f"a photo of a mug {phrase}" for phrase in PLACES.values()])
+    unseen = renders(with_scene(held_out_subject(SUBJECT), 1000 + key, style="photo") for key in range(8))
+    for judge in judges.values():
+        real = judge.instance_features(unseen)
+        gain = likeness(judge.instance_features(after), real) - likeness(judge.instance_features(before), real)
+        assert gain > least
 
 
 @pytest.mark.timeout(400)

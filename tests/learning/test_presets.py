@@ -35,7 +35,10 @@ def test_a_recipe_starts_and_ends(name: str, bases: Callable[[str], Path], tmp_p
             settings |= {"adapter.init.batches": 2}
     if preset.model.vae is not None:
         settings["model.vae"] = str(bases("sdxl") / "vae")
-    flags = {"SOURCE": photos, "--prompt": PROMPT, "--base": bases(BASES[name.split("-")[0]])}
+    prompt = PROMPT if preset.tokens is None else PROMPT.replace("sks", "TOK")
+    if preset.tokens is not None and preset.tokens.init == "word":
+        settings["tokens.words"] = {"TOK": "dog"}  # the tiny vocabulary has few whole words
+    flags = {"SOURCE": photos, "--prompt": prompt, "--base": bases(BASES[name.split("-")[0]])}
     config = load_config(preset=name, flags=flags, sets=sets(settings))
     log = events(run(config, out=tmp_path / "run"))
     assert [event.step for event in log.of(Finished)] == [2]

@@ -60,6 +60,20 @@ SETTINGS = {
     "schedule_free": {"optimizer__kind": "schedule_free", "adapter__kind": "lokr"},
     "lion": {"optimizer__kind": "lion", "adapter__kind": "loha"},
     "adafactor": {"optimizer__kind": "adafactor", "data__crop": "random", "data__flip": True},
+    "pivotal": {
+        "data__prompt": "a photo of TOK dog",
+        "data__captions__dropout": 0.3,
+        "tokens": {"placeholders": {"TOK": 2}, "stop": 0.5, "retraction": 0.1},
+        "optimizer__kind": "prodigy",
+        "optimizer__lr": 1.0,
+    },
+    "inversion": {
+        "data__prompt": "a photo of TOK dog",
+        "adapter": {"kind": "none"},
+        "adapter__rank": None,
+        "tokens": {"placeholders": {"TOK": 2}},
+        "training__ema": {"half_life_images": 3.0},
+    },
     "full": {"adapter__kind": "full", "optimizer__lr": 1e-4, "text_encoder__train": "full"},
 }
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import assert_never
 
 import torch
@@ -25,27 +26,36 @@ from maquette.adapters.rates import grouped
 from maquette.adapters.read import read_adapter
 from maquette.adapters.starts import check_start, is_special
 from maquette.adapters.targets import check_matched, leaves, matches, select
-from maquette.config.adapter import AdapterConfig, DoraConfig, FullConfig, LohaConfig, LokrConfig, LoraConfig
+from maquette.adapters.tokens import learned_tokens
+from maquette.config.adapter import (
+    AdapterConfig,
+    DoraConfig,
+    FullConfig,
+    LohaConfig,
+    LokrConfig,
+    LoraConfig,
+    LowRankConfig,
+    NoAdapterConfig,
+)
 from maquette.config.factors import Displaced, EqualRatesConfig
 from maquette.config.schema import RunConfig
 from maquette.errors import ModelError
 from maquette.families.base import Family
 
-LowRankConfig = LoraConfig | DoraConfig | LohaConfig | LokrConfig
-
 
 def attach(config: RunConfig, family: Family, *, steps: int, weight_decay: float, rng: Generator) -> Trainable:
     """Freeze the family but for what the run trains, and make that ready to train: in fp32, at its starting values.
 
-    steps: length of the run in optimiser steps, of which text_encoder.stop takes its share. rng: a CPU generator for
-    the starting values, drawn layer by layer; those that come from weights or pictures follow by ``starts.start``.
+    steps: length of the run in optimiser steps, of which text_encoder.stop and tokens.stop take their share. New tokens
+    must be in the family already (``tokens.grown``). rng: a CPU generator for the starting values, drawn layer by
+    layer; those that come from weights or pictures follow by ``starts.start``.
     Raises ConfigError for patterns that match nothing or a start_from of
     another shape, ModelError where the base lacks what is to be trained.
     """
     for module in family.modules.values():
         module.requires_grad_(requires_grad=False)
     group = ParamGroup("denoiser", (), config.denoiser_lr, weight_decay)
-    parts: list[Trainable] = [denoiser_part(config.adapter, family.modules["denoiser"], group, rng)]
+    parts = denoiser_parts(config.adapter, family.modules["denoiser"], group, rng)
     text = config.text_encoder
     halt_at = None if text.stop == 1.0 else round(text.stop * steps)
     for name, module in text_encoders(family, needed=text.train != "none").items():
@@ -59,8 +69,12 @@ def attach(config: RunConfig, family: Family, *, steps: int, weight_decay: float
                 parts.append(text_part(config, name, module, group, rng))
             case _:
                 assert_never(text.train)
+    if config.tokens is not None:
+        halt_at, retraction = config.tokens_halt(steps), config.tokens.retraction
+        rates = {"lr": config.tokens_lr, "weight_decay": config.tokens_decay}
+        parts += learned_tokens(family, **rates, halt_at=halt_at, retraction=retraction)
     trainable = Combined(parts) if len(parts) > 1 else parts[0]
-    if not isinstance(config.adapter, FullConfig) and config.adapter.start_from is not None:
+    if isinstance(config.adapter, LowRankConfig) and config.adapter.start_from is not None:
         continue_from(trainable, read_adapter(config.adapter.start_from, layout_of(family.modules)).delta)
     return trainable
 
@@ -76,21 +90,23 @@ def text_encoders(family: Family, *, needed: bool) -> Mapping[str, nn.Module]:
     return found
 
 
-def denoiser_part(config: AdapterConfig, module: nn.Module, group: ParamGroup, rng: Generator) -> Trainable:
-    """What is trained of the denoiser."""
+def denoiser_parts(config: AdapterConfig, module: nn.Module, group: ParamGroup, rng: Generator) -> list[Trainable]:
+    """What is trained of the denoiser: one thing, or nothing."""
     match config:
         case LoraConfig() | DoraConfig() | LohaConfig() | LokrConfig():
             ranks = layer_ranks(config, module)
-            return low_rank(config, "denoiser", module, ranks, scales_of(config, ranks), group, rng)
+            return [low_rank(config, "denoiser", module, ranks, scales_of(config, ranks), group, rng)]
         case FullConfig():
-            return full("denoiser", module, group)
+            return [full("denoiser", module, group)]
+        case NoAdapterConfig():
+            return []
         case _:
             assert_never(config)
 
 
 def text_part(config: RunConfig, name: str, module: nn.Module, group: ParamGroup, rng: Generator) -> Trainable:
     """An update of the adapter's kind on the attention of one text encoder."""
-    assert not isinstance(config.adapter, FullConfig)  # refused by the configuration
+    assert isinstance(config.adapter, LowRankConfig)  # others are refused by the configuration
     alpha = {"rank": config.text_encoder_rank, "lora_alpha": config.text_encoder_alpha}
     own = config.adapter.model_copy(update=alpha)
     ranks = text_ranks(config, module)
@@ -99,7 +115,7 @@ def text_part(config: RunConfig, name: str, module: nn.Module, group: ParamGroup
 
 def text_ranks(config: RunConfig, module: nn.Module) -> dict[str, int]:
     """Rank of each targeted layer of a text encoder. Raises ConfigError as ``layer_ranks``."""
-    assert not isinstance(config.adapter, FullConfig)
+    assert isinstance(config.adapter, LowRankConfig)
     ranks = dict.fromkeys(select(module, "attention"), config.text_encoder_rank)
     check_ranks(config.adapter, module, ranks)
     return ranks
@@ -130,7 +146,7 @@ def low_rank(
 
 def filled(group: ParamGroup, params: list[nn.Parameter]) -> ParamGroup:
     """The group with its parameters."""
-    return ParamGroup(group.name, params, group.lr, group.weight_decay, group.halt_at, group.clip)
+    return replace(group, params=params)
 
 
 def peft_config(config: LowRankConfig, ranks: Mapping[str, int]) -> PeftConfig:

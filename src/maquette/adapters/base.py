@@ -1,6 +1,6 @@
 """What is trained: parameters, how they are saved, and what they make uncacheable."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -16,6 +16,7 @@ class ParamGroup:
     halt_at: optimiser step from which they no longer move, bit for bit; None trains them to the end.
     clip: groups with the same key have their gradient norm clipped together (packed concepts use one key each, so that
     packing changes nothing).
+    hold: called after every optimiser step in which the parameters moved, to hold them to what must be true of them.
     """
 
     name: str
@@ -24,6 +25,7 @@ class ParamGroup:
     weight_decay: float = 0.0
     halt_at: int | None = None
     clip: str = "run"
+    hold: Callable[[], None] | None = None
 
     def is_active(self, step: int) -> bool:
         """Whether the parameters move in optimiser step ``step``, counted from 0."""

@@ -1,14 +1,16 @@
 """Adapter files from one dialect into the other, and into their base, without training anything."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 from maquette.adapters.about import About
 from maquette.adapters.bases import layout_of_base, published_layouts
+from maquette.adapters.embeddings import knowing
 from maquette.adapters.export import DTYPES, Precision, export_adapter
 from maquette.adapters.files import write_tensors
 from maquette.adapters.keys import Dialect, Layout, layout_of
-from maquette.adapters.read import AdapterFile, read_adapter
+from maquette.adapters.read import AdapterFile, parts_of, read_adapter
 from maquette.adapters.worn import Worn, fuse
 from maquette.errors import CheckpointError, ConfigError
 from maquette.families import single_file
@@ -16,6 +18,10 @@ from maquette.families.folder import save_folder
 from maquette.families.load import load_family
 from maquette.families.sd import StableDiffusion
 from maquette.families.sdxl import StableDiffusionXL
+from maquette.families.vocabulary import make_one_table
+from maquette.families.weights import some
+
+logger = logging.getLogger(__name__)
 
 
 def convert(
@@ -94,9 +100,21 @@ def fuse_into(
     """
     if target.exists():
         raise ConfigError(f"--out {target}: it exists already. Give another name, or remove it first.")
+    parts = [(*parts_of(path), strength) for path, strength in adapters]
+    tokens = [file for _, file, _ in parts if file is not None]
+    if tokens and target.suffix == ".safetensors":
+        raise ConfigError(
+            f"--out {target}: one file holds no tokenizer, so no new tokens ({some([t.name for t in tokens])}). Give a "
+            "folder; or name the adapter's file itself with --adapter, and use the embedding file beside the result."
+        )
     family = load_family(base, tokenizer=tokenizer)
     layout = layout_of(family.modules)
-    fuse(family.modules, [Worn(read_adapter(path, layout).delta, strength) for path, strength in adapters])
+    family = knowing(family, tokens)
+    worn = [Worn(read_adapter(path, layout).delta, strength) for path, _, strength in parts if path is not None]
+    fuse(family.modules, worn)
+    make_one_table(family)
+    for name, names in family.words.items():
+        logger.warning('%s: it reads %s itself; write that where prompts said "%s".', target, "".join(names), name)
     for name, module in family.modules.items():
         if name != "vae":
             module.to(dtype=DTYPES[precision])

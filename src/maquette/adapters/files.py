@@ -47,7 +47,18 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 def read_metadata(path: Path) -> dict[str, str]:
     """The strings that a safetensors file carries beside its tensors."""
+    return {str(key): str(value) for key, value in _header(path).get("__metadata__", {}).items()}
+
+
+def tensor_names(path: Path) -> list[str]:
+    """The names of a safetensors file's tensors; none where there is no such file, or it is damaged."""
+    try:
+        return [name for name in _header(path) if name != "__metadata__"]
+    except (OSError, ValueError, struct.error, MemoryError):
+        return []
+
+
+def _header(path: Path) -> dict[str, dict[str, object]]:
     with path.open("rb") as file:
         (length,) = struct.unpack("<Q", file.read(8))
-        header = json.loads(file.read(length))
-    return {str(key): str(value) for key, value in header.get("__metadata__", {}).items()}
+        return json.loads(file.read(length))

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from maquette.adapters.delta import Delta, Dense, Factors, Loha, Lokr, LowRank, Place, Update, rank
+from maquette.adapters.embeddings import is_embedding
 from maquette.adapters.files import read_tensors
 from maquette.adapters.fit import check_shapes, check_whole, origin
 from maquette.adapters.keys import Layout
@@ -67,6 +68,8 @@ def read_adapter(path: Path, layout: Layout) -> AdapterFile:
     or missing from it although the rest of its attention is there. Embeddings packed beside it are reported.
     """
     file = locate(path)
+    if is_embedding(file):
+        raise CheckpointError(f"{file}: holds the rows of new tokens, and no adapter. `maquette generate` takes both.")
     tensors, metadata = read_tensors(file)
     config = peft_config(file, metadata)
     embeddings = sorted(key for key in tensors if key.startswith(EMBEDDING))
@@ -83,13 +86,34 @@ def locate(path: Path) -> Path:
     """The adapter file that a path means: itself, the only one of a folder, or kohya's where both dialects are."""
     if not path.is_dir():
         return path
-    files = sorted(file for folder in (path, path / "export") for file in folder.glob("[!.]*.safetensors"))
+    files = [file for file in tensor_files(path) if not is_embedding(file)]
     exact = [file for file in files if file.name != "pytorch_lora_weights.safetensors"]
     for choice in (files, exact):
         if len(choice) == 1:
             return choice[0]
     found = f"it holds {', '.join(file.name for file in files)}; name one of them" if files else "it holds none"
     raise CheckpointError(f"{path}: expected one adapter file (.safetensors) in this folder, but {found}.")
+
+
+def tensor_files(folder: Path) -> list[Path]:
+    """The .safetensors files of a folder, and of the export of a run."""
+    return sorted(file for place in (folder, folder / "export") for file in place.glob("[!.]*.safetensors"))
+
+
+def parts_of(path: Path) -> tuple[Path | None, Path | None]:
+    """The adapter and the file of new tokens that a file or a folder means; one of them may be missing.
+
+    Raises CheckpointError for a folder with several of either, or with neither.
+    """
+    if not path.is_dir():
+        return (None, path) if is_embedding(path) else (path, None)
+    embeddings = [file for file in tensor_files(path) if is_embedding(file)]
+    if len(embeddings) > 1:
+        listed = ", ".join(file.name for file in embeddings)
+        raise CheckpointError(f"{path}: holds several files of new tokens ({listed}); name one of them.")
+    if embeddings and len(tensor_files(path)) == 1:
+        return None, embeddings[0]
+    return locate(path), embeddings[0] if embeddings else None
 
 
 def peft_config(file: Path, metadata: Mapping[str, str]) -> dict[str, Mapping[str, object]]:

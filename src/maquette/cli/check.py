@@ -24,6 +24,9 @@ def check(
     resolution: Annotated[
         int, typer.Option("--resolution", help="Side of the training square: 512 for SD 1, 1024 for SDXL.", min=64)
     ] = 512,
+    placeholder: Annotated[
+        list[str] | None, typer.Option("--placeholder", help="A word that new tokens are to be learned for ([tokens]).")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Report on a folder of pictures: what cannot be read, is too small, doubled, or badly captioned.
@@ -33,7 +36,8 @@ def check(
     from maquette.data.check import check as check_folder
     from maquette.data.sample import Source
 
-    report = check_folder(Source(folder, prompt=prompt, trigger=trigger), resolution=resolution)
+    source = Source(folder, prompt=prompt, trigger=trigger)
+    report = check_folder(source, resolution=resolution, placeholders=placeholder or ())
     if as_json:
         typer.echo(json.dumps(report.as_json(), indent=2, ensure_ascii=False))
     else:

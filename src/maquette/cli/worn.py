@@ -10,7 +10,7 @@ import typer
 from maquette.errors import ConfigError
 
 Adapters = Annotated[
-    list[Path] | None, typer.Option("--adapter", help="An adapter file or a run's folder; may be given several times.")
+    list[Path] | None, typer.Option("--adapter", help="A run's folder, an adapter or an embedding file; repeatable.")
 ]
 Scales = Annotated[
     list[float] | None, typer.Option("--scale", help="How strongly each --adapter is used, in their order. Default 1.")

@@ -1,4 +1,4 @@
-"""The sections about what is trained: the denoiser's adapter or all of its weights, and the text encoders."""
+"""The sections about what is trained: the denoiser's adapter or all of its weights, the text encoders, new tokens."""
 
 from collections.abc import Mapping
 from typing import Annotated, Literal
@@ -78,7 +78,16 @@ class FullConfig(Section):
     kind: Literal["full"] = "full"
 
 
-AdapterConfig = Annotated[LoraConfig | DoraConfig | LohaConfig | LokrConfig | FullConfig, Field(discriminator="kind")]
+class NoAdapterConfig(Section):
+    """The denoiser stays as it is: textual inversion, with a section [tokens]. Source: Gal et al. 2022 (2208.01618)."""
+
+    kind: Literal["none"] = "none"
+
+
+LowRankConfig = LoraConfig | DoraConfig | LohaConfig | LokrConfig
+"""The kinds that put small factors beside the denoiser's weights."""
+
+AdapterConfig = Annotated[LowRankConfig | FullConfig | NoAdapterConfig, Field(discriminator="kind")]
 
 
 class TextEncoderConfig(Section):
@@ -95,3 +104,33 @@ class TextEncoderConfig(Section):
     """Scale of their updates, over their rank. Unset: as adapter.lora_alpha relates to adapter.rank."""
     stop: Fraction = 1.0
     """Freeze them after this share of the run. Source: diffusers (train_text_encoder_frac=1.0)."""
+
+
+class TokensConfig(Section):
+    """New tokens in every text encoder, learned as rows of their own behind the frozen table of tokens.
+
+    With an adapter this is pivotal tuning, without one (adapter.kind = "none") textual inversion. Source: Gal et al.
+    2022 (arXiv 2208.01618); S1.
+    """
+
+    placeholders: Mapping[Text, Count] = {"TOK": 2}
+    """Words of captions and prompts, and how many new tokens each stands for: "a photo of TOK" is read as "a photo of
+    <s0><s1>". Only the word itself is replaced, in these very capitals. Source: S1 (TOK, 2)."""
+    init: Literal["random", "mean", "word"] = "random"
+    """How the rows start: normal with the spread of the whole table, as the mean of its rows, or as the rows of a word
+    that is near. Source: S1 (random); Gal et al. 2022 (word)."""
+    words: Mapping[Text, Text] = {}
+    """With init = "word": what each placeholder starts as ({TOK = "mug"}). A word of fewer tokens is repeated."""
+    lr: Positive | None = None
+    """Their own learning rate. Unset: three times the denoiser's (S1: 3e-4 beside 1e-4); with Prodigy, or without an
+    adapter, the optimizer's."""
+    weight_decay: Annotated[float, Field(ge=0)] | None = None
+    """Weight decay of the rows; 0 is none. Unset: the optimizer's. Source: diffusers."""
+    stop: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Freeze the rows after this share of the run, while the adapter goes on. Unset: 0.5 with an adapter (S1), 1
+    without one."""
+    stop_step: Count | None = None
+    """The same as a step of the optimizer; a run keeps it, so that more steps on --resume do not move it."""
+    retraction: Fraction = 0.0
+    """After each step that moves them, the rows of an encoder are scaled by (spread of the table / their
+    spread)**retraction. 0: off. Source: diffusers (0.1, which it goes on with after they are frozen)."""

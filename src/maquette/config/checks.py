@@ -4,10 +4,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from maquette.config.adapter import DoraConfig, FullConfig, LoraConfig
+from maquette.config.adapter import DoraConfig, FullConfig, LoraConfig, NoAdapterConfig
 from maquette.config.factors import Displaced, EqualRatesConfig, GaussianConfig, KaimingConfig, LoraGaConfig
 from maquette.config.optimization import ProdigyConfig, ScheduleFreeConfig
 from maquette.config.section import Section
+from maquette.config.token_checks import token_problems
 
 if TYPE_CHECKING:
     from maquette.config.schema import RunConfig
@@ -43,6 +44,7 @@ def contradictions(config: "RunConfig") -> list[Problem]:
         _preservation,
         _factors,
         _text_encoder,
+        token_problems,
         _optimizer,
         _schedule,
         _output,
@@ -155,6 +157,8 @@ def _preservation(config: "RunConfig") -> Iterator[tuple[str, str]]:
             "preservation",
             'holds the model to its base, which adapter.kind = "full" overwrites; use class_images, or an adapter.',
         )
+    if isinstance(config.adapter, NoAdapterConfig):
+        yield "preservation", 'has no effect with adapter.kind = "none": the model is its base already. Remove it.'
     if config.concepts:
         cure = "cannot stand beside [[concepts]]; use their class_prompt."
         yield from _given(section, "preservation", ("class_prompt",), cure)

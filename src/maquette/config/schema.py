@@ -4,7 +4,15 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from maquette.config.adapter import AdapterConfig, FullConfig, LoraConfig, TextEncoderConfig
+from maquette.config.adapter import (
+    AdapterConfig,
+    FullConfig,
+    LoraConfig,
+    LowRankConfig,
+    NoAdapterConfig,
+    TextEncoderConfig,
+    TokensConfig,
+)
 from maquette.config.checks import Contradictions, contradictions
 from maquette.config.data import ClassImagesConfig, ConceptConfig, DataConfig, PreservationConfig
 from maquette.config.evaluation import EvaluationConfig
@@ -14,6 +22,7 @@ from maquette.config.optimization import (
     LionConfig,
     LossConfig,
     OptimizerConfig,
+    ProdigyConfig,
     ScheduleConfig,
     TrainingConfig,
 )
@@ -42,6 +51,7 @@ class RunConfig(Section):
     preservation: PreservationConfig | None = None
     adapter: AdapterConfig = LoraConfig()
     text_encoder: TextEncoderConfig = TextEncoderConfig()
+    tokens: TokensConfig | None = None
     optimizer: OptimizerConfig = AdamWConfig()
     schedule: ScheduleConfig = ConstantConfig()
     loss: LossConfig = LossConfig()
@@ -62,10 +72,10 @@ class RunConfig(Section):
 
     @property
     def denoiser_lr(self) -> float:
-        """The denoiser's learning rate, with the default of what is trained and of the optimizer."""
+        """The denoiser's learning rate, or that of tokens alone, by what is trained and the optimizer."""
         if self.optimizer.lr is not None:
             return self.optimizer.lr
-        rate = 5e-6 if isinstance(self.adapter, FullConfig) else 1e-4
+        rate = {FullConfig: 5e-6, NoAdapterConfig: 5e-4}.get(type(self.adapter), 1e-4)
         return rate / 5 if isinstance(self.optimizer, LionConfig) else rate
 
     @property
@@ -76,7 +86,7 @@ class RunConfig(Section):
     @property
     def text_encoder_rank(self) -> int:
         """The rank of the text encoders' updates: their own, or the adapter's; 0 when the adapter has none."""
-        if isinstance(self.adapter, FullConfig):
+        if not isinstance(self.adapter, LowRankConfig):
             return 0
         return self.adapter.rank if self.text_encoder.rank is None else self.text_encoder.rank
 
@@ -85,9 +95,32 @@ class RunConfig(Section):
         """The lora_alpha of the text encoders: their own, or in proportion to their rank as the adapter's is."""
         if self.text_encoder.lora_alpha is not None:
             return self.text_encoder.lora_alpha
-        if isinstance(self.adapter, FullConfig):
+        if not isinstance(self.adapter, LowRankConfig):
             return 0.0
         return self.adapter.lora_alpha / self.adapter.rank * self.text_encoder_rank
+
+    @property
+    def tokens_lr(self) -> float:
+        """The learning rate of new tokens: their own, or three times an adapter's, as S1 has it."""
+        if self.tokens is not None and self.tokens.lr is not None:
+            return self.tokens.lr
+        alone = isinstance(self.adapter, NoAdapterConfig) or isinstance(self.optimizer, ProdigyConfig)
+        return self.denoiser_lr if alone else float(f"{3 * self.denoiser_lr:.12g}")  # 3e-4, not 0.00030000000000000003
+
+    @property
+    def tokens_decay(self) -> float:
+        """The weight decay of new tokens: their own, where 0 is none, or the optimizer's."""
+        own = None if self.tokens is None else self.tokens.weight_decay
+        return self.optimizer.weight_decay if own is None else own
+
+    def tokens_halt(self, steps: int) -> int | None:
+        """The step from which new tokens rest, in a run of so many; None where they learn to its end."""
+        assert self.tokens is not None
+        if self.tokens.stop_step is not None:
+            return self.tokens.stop_step
+        default = 1.0 if isinstance(self.adapter, NoAdapterConfig) else 0.5
+        share = default if self.tokens.stop is None else self.tokens.stop
+        return None if share == 1.0 else round(share * steps)
 
 
 def resolved(config: RunConfig, *, pictures: int) -> RunConfig:
@@ -96,12 +129,16 @@ def resolved(config: RunConfig, *, pictures: int) -> RunConfig:
     pictures: how many distinct pictures there are to learn from; decides training.steps = "auto".
     """
     tree = config.model_dump()
-    tree["training"]["steps"] = config.training.auto_steps(pictures)
+    tree["training"]["steps"] = steps = config.training.auto_steps(pictures)
     if config.evaluation.every == "auto":
-        tree["evaluation"]["every"] = max(1, round(tree["training"]["steps"] / SCORINGS))
+        tree["evaluation"]["every"] = max(1, round(steps / SCORINGS))
     tree["optimizer"]["lr"] = config.denoiser_lr
     if config.text_encoder.train != "none":
         tree["text_encoder"]["lr"] = config.text_encoder_lr
     if config.text_encoder.train == "lora":
         tree["text_encoder"] |= {"rank": config.text_encoder_rank, "lora_alpha": config.text_encoder_alpha}
+    if config.tokens is not None:
+        halt = config.tokens_halt(steps)
+        tree["tokens"] |= {"lr": config.tokens_lr, "weight_decay": config.tokens_decay}
+        tree["tokens"] |= {"stop": 1.0 if halt is None else None, "stop_step": halt}
     return RunConfig.model_validate(tree)

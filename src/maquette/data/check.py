@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 
 from maquette.data.buckets import bucket_sizes, nearest_size, size_findings
 from maquette.data.caption import has_words
+from maquette.data.placeholders import placeholder_findings
 from maquette.data.sample import Finding, Sample, Size, Source
 from maquette.data.scan import scan
 
@@ -51,9 +52,10 @@ class Report:
         return asdict(self) | {"is_usable": self.is_usable}
 
 
-def check(source: Source, *, resolution: int = 512) -> Report:
+def check(source: Source, *, resolution: int = 512, placeholders: Sequence[str] = ()) -> Report:
     """Read a folder as training would, and report on it. Raises DataError only where there is no folder.
 
+    placeholders: words that new tokens are to be learned for.
     Sizes are those of the published bases, whose sides are multiples of 64, or of 8 at a resolution that is none.
     """
     found = scan(source)
@@ -73,6 +75,7 @@ def check(source: Source, *, resolution: int = 512) -> Report:
             *duplicates(found.samples),
             *shared_words(subject, source.trigger),
             *imbalance(found.samples),
+            *placeholder_findings(found.samples, placeholders),
         ),
     )
 

@@ -26,6 +26,7 @@ from maquette.data.sample import Sample, Size
 from maquette.data.view import View, centre_view, kept_views, num_views, random_view
 from maquette.errors import DataError
 from maquette.families.base import Family
+from maquette.families.vocabulary import grown_tables
 from maquette.types import ImageCode, TrainBatch, Words
 
 
@@ -56,8 +57,10 @@ class Dataset:
     """The batches of a run, as a function of the step.
 
     plan: which pictures, from ``mix.plan`` over ``entries``, in the order of ``samples``. text_trained: batches carry
-    token ids instead of finished conditioning. classes: each concept's trigger and the class to put in its place, for
-    output preservation; none without it. Everything random (view, caption) depends on (seed, step, slot) alone.
+    token ids instead of finished conditioning, before the step ``text_settled_at`` if there is one: from there on the
+    text encoders rest, and what they make of a caption is kept in memory. A batch from that step on must be asked for
+    when the steps before it are done. classes: each concept's trigger and the class to put in its place, for output
+    preservation; none without it. Everything random (view, caption) depends on (seed, step, slot) alone.
     """
 
     samples: Sequence[Sample]
@@ -68,6 +71,8 @@ class Dataset:
     seed: int
     text_trained: bool = False
     classes: Sequence[tuple[str | None, str]] = ()
+    text_settled_at: int | None = None
+    _settled: tuple[tuple[int, ...], Encoders] | None = field(default=None, init=False)
     _masks: Cache = field(default_factory=Cache, init=False)
     _kept: dict[int, Sequence[View]] = field(default_factory=dict, init=False)
 
@@ -118,24 +123,32 @@ class Dataset:
         """One picture with nothing random about it: its middle, its caption as it is. For validation."""
         sample = self.samples[index]
         view = centre_view(sample.size, self._size(index))
-        return self._collated([index], [view], [sample.caption], [1.0])
+        return self._collated([index], [view], [sample.caption], [1.0], self.text_trained)
 
     def _batch(self, step: int, rows: mix.MicroBatch) -> TrainBatch:
         drawn = list(zip(rows.indices, rows.slots, strict=True))
         views = [self._view(i, Random(f"{self.seed}/view/{step}/{slot}")) for i, slot in drawn]
         texts = [self._caption(i, Random(f"{self.seed}/caption/{step}/{slot}")) for i, slot in drawn]
-        batch = self._collated(rows.indices, views, texts, rows.weights)
+        is_settled = self.text_settled_at is not None and step >= self.text_settled_at
+        as_tokens = self.text_trained and not is_settled
+        batch = self._collated(rows.indices, views, texts, rows.weights, as_tokens)
         if not self.classes:
             return batch
-        return replace(batch, class_words=self._words(rows.indices, self._class_texts(rows.indices, texts)))
+        asked = self._class_texts(rows.indices, texts)
+        return replace(batch, class_words=self._words(rows.indices, asked, as_tokens))
 
     def _collated(
-        self, indices: Sequence[int], views: Sequence[View], texts: Sequence[str], weights: Sequence[float]
+        self,
+        indices: Sequence[int],
+        views: Sequence[View],
+        texts: Sequence[str],
+        weights: Sequence[float],
+        as_tokens: bool,
     ) -> TrainBatch:
         device = self.encoders.device
         shown = [self._shown(i, view) for i, view in zip(indices, views, strict=True)]
         code = collated([code for code, _ in shown], device)
-        words = self._words(indices, texts)
+        words = self._words(indices, texts, as_tokens)
         return TrainBatch(
             code=ImageCode(code.mean, code.std, {**code.cond, **words.cond}),
             tokens=words.tokens,
@@ -144,14 +157,25 @@ class Dataset:
             mask=masks_together([mask for _, mask in shown], device),
         )
 
-    def _words(self, indices: Sequence[int], texts: Sequence[str]) -> Words:
+    def _words(self, indices: Sequence[int], texts: Sequence[str], as_tokens: bool) -> Words:
         device, shuffle = self.encoders.device, self.config.captions.shuffle
-        if self.text_trained:
+        if as_tokens:
             return Words({}, {name: ids.to(device) for name, ids in self.encoders.family.tokenize(texts).items()})
         # Shuffled captions rarely come twice: keeping them would fill the memory.
         keep = [not shuffle or self.samples[i].is_class for i in indices]
-        made = [self.encoders.text(text, keep=k) for text, k in zip(texts, keep, strict=True)]
+        encoders = self._settled_encoders() if self.text_trained else self.encoders
+        made = [encoders.text(text, keep=k) for text, k in zip(texts, keep, strict=True)]
         return Words(concatenated(made, device), {})
+
+    def _settled_encoders(self) -> Encoders:
+        """The encoders with a cache of their own, for as long as the new tokens are what they are now.
+
+        What was kept before, on disk perhaps, was made by other rows.
+        """
+        state = tuple(table.new.weight._version for table in grown_tables(self.encoders.family).values())
+        if self._settled is None or self._settled[0] != state:
+            self._settled = state, replace(self.encoders, cache=Cache())
+        return self._settled[1]
 
     def _class_texts(self, indices: Sequence[int], texts: Sequence[str]) -> list[str]:
         return [as_class(t, *self.classes[self.samples[i].concept]) for i, t in zip(indices, texts, strict=True)]
@@ -246,8 +270,9 @@ def build(
         encoders(family, Cache(config.data.cache.dir or cache), device, clip_skip=config.model.clip_skip),
         config.data,
         config.training.seed,
-        text_trained=config.text_encoder.train != "none",
+        text_trained=config.text_encoder.train != "none" or config.tokens is not None,
         classes=classes_of(config),
+        text_settled_at=None if config.tokens is None else config.tokens.stop_step,
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from maquette.config.data import DataConfig
 from maquette.config.schema import RunConfig
 from maquette.data.buckets import bucket_sizes, fixed_size
+from maquette.data.placeholders import placeholder_findings
 from maquette.data.sample import Sample, Scan, Size, Source, joined
 from maquette.data.scan import scan, scan_dataset
 from maquette.errors import ConfigError, DataError
@@ -27,7 +28,9 @@ def gather(config: RunConfig, *, class_folders: Sequence[Path | None] = ()) -> S
     else:
         subjects = [scan(source) for source in subject_sources(config)]
     classes = [scan(source) for source in class_sources(config, class_folders)]
-    return joined([*subjects, *classes])
+    found = joined([*subjects, *classes])
+    placeholders = () if config.tokens is None else config.tokens.placeholders
+    return replace(found, findings=(*found.findings, *placeholder_findings(found.samples, placeholders)))
 
 
 def subject_sources(config: RunConfig) -> list[Source]:

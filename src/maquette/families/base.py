@@ -1,10 +1,11 @@
 """The one seam between a model family and everything else."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, Self, runtime_checkable
 
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from transformers import CLIPTokenizer
 
 from maquette.diffusion.scheduler import Diffusion
 from maquette.types import Conditioning, ImageCode, Tokens
@@ -52,12 +53,29 @@ class Family(Protocol):
         """(height, width) in pixels that it was trained at."""
         ...
 
+    @property
+    def tokenizers(self) -> Mapping[str, CLIPTokenizer]:
+        """The tokenizer of each text encoder, by its module's name."""
+        ...
+
+    @property
+    def words(self) -> Mapping[str, Sequence[str]]:
+        """Placeholders in prompts, and the new tokens that each stands for; none in a model as it was published."""
+        ...
+
+    def with_vocabulary(self, tokenizers: Mapping[str, CLIPTokenizer], words: Mapping[str, Sequence[str]]) -> Self:
+        """The same modules behind these tokenizers and placeholders (see ``vocabulary.with_tokens``)."""
+        ...
+
     def encode_images(self, pixels: Float[Tensor, "b 3 h w"], geometry: Int[Tensor, "b 6"]) -> ImageCode:
         """Pixels in [-1, 1] and their geometry (original height, width, crop top, left, height, width) -> code."""
         ...
 
     def tokenize(self, captions: Sequence[str]) -> Tokens:
-        """Token ids per text encoder, padded as the family's pipeline pads them. Raises DataError on nothing."""
+        """Token ids per text encoder, placeholders written out, padded as the pipeline pads them.
+
+        Raises DataError on nothing.
+        """
         ...
 
     def embed_text(self, tokens: Tokens) -> Conditioning:

@@ -1,9 +1,9 @@
 """Stable Diffusion 1 and 2: one CLIP text encoder, a UNet that attends to its tokens, a KL autoencoder."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from diffusers.configuration_utils import ConfigMixin
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from maquette.config.words import written_out
 from maquette.diffusion.scheduler import Diffusion, read_scheduler
 from maquette.families import parts, text, unet, vae
 from maquette.types import Conditioning, ImageCode, Tokens
@@ -28,7 +29,7 @@ class StableDiffusion:
     |--------------|-----------|------------------------------------------------|
     | context      | (b, t, d) | last hidden state of the text encoder, d = 768 or 1024 |
 
-    clip_skip: how many of the text encoder's last layers are left out.
+    clip_skip: how many of the text encoder's last layers are left out. words: placeholders of new tokens.
     """
 
     unet: UNet2DConditionModel
@@ -37,6 +38,7 @@ class StableDiffusion:
     tokenizer: CLIPTokenizer
     scheduler: ConfigMixin
     clip_skip: int = 0
+    words: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         parts.check_fit(self.unet, self.vae, parts.text_width(self.text_encoder), addition=None)
@@ -72,6 +74,15 @@ class StableDiffusion:
         """(height, width) in pixels: 512 for Stable Diffusion 1 and 2-base, 768 for 2."""
         return unet.default_size(self.unet, self.latent_factor)
 
+    @property
+    def tokenizers(self) -> Mapping[str, CLIPTokenizer]:
+        """That of the text encoder."""
+        return {"text_encoder": self.tokenizer}
+
+    def with_vocabulary(self, tokenizers: Mapping[str, CLIPTokenizer], words: Mapping[str, Sequence[str]]) -> Self:
+        """The same modules behind another tokenizer and other placeholders."""
+        return replace(self, tokenizer=tokenizers["text_encoder"], words=words)
+
     def encode_images(self, pixels: Float[Tensor, "b 3 h w"], geometry: Int[Tensor, "b 6"]) -> ImageCode:  # noqa: ARG002 - the protocol's; this family is not told of it
         """The autoencoder's posterior; the geometry does not matter to this family."""
         mean, std = vae.encode(self.vae, pixels)
@@ -79,6 +90,7 @@ class StableDiffusion:
 
     def tokenize(self, captions: Sequence[str]) -> Tokens:
         """Ids (b, 77) for the text encoder. Raises DataError on nothing."""
+        captions = [written_out(caption, self.words) for caption in captions]
         return {"text_encoder": text.tokenize(self.tokenizer, captions)}
 
     def embed_text(self, tokens: Tokens) -> Conditioning:

@@ -1,9 +1,9 @@
 """Stable Diffusion XL, and Playground v2.5, which differs by its scheduler and autoencoder alone."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from diffusers.configuration_utils import ConfigMixin
@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
+from maquette.config.words import written_out
 from maquette.diffusion.scheduler import Diffusion, read_scheduler
 from maquette.families import parts, text, unet, vae
 from maquette.types import Conditioning, ImageCode, Tokens
@@ -33,6 +34,7 @@ class StableDiffusionXL:
 
     clip_skip: layers of both encoders left out beyond the last.
     zero_negative: an empty negative prompt means zeros rather than the embedding of the empty text.
+    words: placeholders of new tokens.
     """
 
     unet: UNet2DConditionModel
@@ -44,6 +46,7 @@ class StableDiffusionXL:
     scheduler: ConfigMixin
     clip_skip: int = 0
     zero_negative: bool = True
+    words: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         width = parts.text_width(self.text_encoder, self.text_encoder_2)
@@ -82,6 +85,16 @@ class StableDiffusionXL:
         """(height, width) in pixels: 1024 for the published models."""
         return unet.default_size(self.unet, self.latent_factor)
 
+    @property
+    def tokenizers(self) -> Mapping[str, CLIPTokenizer]:
+        """Those of the two text encoders, which pad differently."""
+        return {"text_encoder": self.tokenizer, "text_encoder_2": self.tokenizer_2}
+
+    def with_vocabulary(self, tokenizers: Mapping[str, CLIPTokenizer], words: Mapping[str, Sequence[str]]) -> Self:
+        """The same modules behind other tokenizers and other placeholders."""
+        first, second = tokenizers["text_encoder"], tokenizers["text_encoder_2"]
+        return replace(self, tokenizer=first, tokenizer_2=second, words=words)
+
     def encode_images(self, pixels: Float[Tensor, "b 3 h w"], geometry: Int[Tensor, "b 6"]) -> ImageCode:
         """The autoencoder's posterior, and each picture's own geometry as its time_ids."""
         mean, std = vae.encode(self.vae, pixels)
@@ -90,10 +103,8 @@ class StableDiffusionXL:
 
     def tokenize(self, captions: Sequence[str]) -> Tokens:
         """Ids (b, 77) for either text encoder, which pad differently. Raises DataError on nothing."""
-        return {
-            "text_encoder": text.tokenize(self.tokenizer, captions),
-            "text_encoder_2": text.tokenize(self.tokenizer_2, captions),
-        }
+        captions = [written_out(caption, self.words) for caption in captions]
+        return {name: text.tokenize(tokenizer, captions) for name, tokenizer in self.tokenizers.items()}
 
     def embed_text(self, tokens: Tokens) -> Conditioning:
         """{"context": (b, 77, d), "pooled": (b, p)}; {} gives {}."""

@@ -11,8 +11,9 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
+from maquette.adapters.embeddings import knowing
 from maquette.adapters.keys import layout_of
-from maquette.adapters.read import locate, read_adapter
+from maquette.adapters.read import parts_of, read_adapter
 from maquette.adapters.worn import Worn, worn
 from maquette.config.adapter import FullConfig
 from maquette.config.load import load_config
@@ -68,6 +69,15 @@ class Maker:
         given = {key: getattr(self, key) for key in ("clip_skip", "tokenizer", "precision", "quantize")}
         return found.model_copy(update={key: value for key, value in given.items() if value is not None})
 
+    def files(self) -> list[Path]:
+        """Every file that the adapters mean. Raises ConfigError where only new tokens are to be scaled."""
+        found = [(*parts_of(path), path, strength) for path, strength in self.adapters]
+        if odd := [str(path) for adapter, _, path, strength in found if adapter is None and strength != 1]:
+            raise ConfigError(
+                f"--scale: {', '.join(odd)} holds new tokens alone, which have no strength; leave it at 1."
+            )
+        return [file for adapter, tokens, *_ in found for file in (adapter, tokens) if file is not None]
+
     def described(self) -> dict[str, object]:
         """What a picture says of it: names, never paths of this machine."""
         return described(self.model(), self.adapters)
@@ -94,7 +104,9 @@ def opened(maker: Maker) -> Generator[Family]:
     """The base of a maker, wearing its adapters."""
     family = load_model(maker.model(), device=maker.device)
     layout = layout_of(family.modules)
-    adapters = [Worn(read_adapter(path, layout).delta, strength) for path, strength in maker.adapters]
+    parts = [(*parts_of(path), strength) for path, strength in maker.adapters]
+    family = knowing(family, [tokens for _, tokens, _ in parts if tokens is not None])
+    adapters = [Worn(read_adapter(file, layout).delta, strength) for file, _, strength in parts if file is not None]
     with worn(family.modules, adapters):
         yield family
 
@@ -105,7 +117,7 @@ def make_pictures(maker: Maker, requests: Sequence[Request], out: Path) -> Path:
     A file with the name of a picture but other settings, or older than an adapter or than a base on this machine, is an
     error before anything is made.
     """
-    files = [locate(path) for path, _ in maker.adapters]
+    files = maker.files()
     if absent := [str(file) for file in files if not file.is_file()]:
         raise CheckpointError(f"There is no adapter {', '.join(absent)}; give a file, or the folder of a run.")
     newest = {"the adapter": max((file.stat().st_mtime for file in files), default=0.0)}

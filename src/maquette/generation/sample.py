@@ -11,6 +11,7 @@ from diffusers.pipelines.pipeline_utils import DiffusionPipeline, ImagePipelineO
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from maquette.config.words import written_out
 from maquette.errors import ConfigError
 from maquette.families.base import Family
 from maquette.families.vae import decode
@@ -76,9 +77,9 @@ def painter(family: Family) -> Generator[Callable[[Request], Picture]]:
         height, width = request.size or family.default_size
         pipeline.register_modules(scheduler=with_scheduler(described, request.scheduler))
         latents = run(
-            prompt=request.prompt,
+            prompt=written_out(request.prompt, family.words),
             # None rather than "": some checkpoints (SDXL) mean zeros by no negative prompt.
-            negative_prompt=request.negative or None,
+            negative_prompt=written_out(request.negative, family.words) or None,
             num_inference_steps=request.steps,
             guidance_scale=request.guidance,
             height=height,

@@ -2,7 +2,7 @@
 
 import yaml
 
-from maquette.config.adapter import FullConfig
+from maquette.config.adapter import LowRankConfig
 from maquette.report.choice import choice_of
 from maquette.report.facts import Facts, Preview
 from maquette.report.html import key_numbers
@@ -49,7 +49,9 @@ def front_matter(facts: Facts, gallery: list[Preview], run: RunDir) -> dict[str,
     base_model stands there only when it is an id on the hub.
     """
     adapter = facts.config.adapter
-    kind_tags = [] if isinstance(adapter, FullConfig) else [*dict.fromkeys(["lora", adapter.kind]), "template:sd-lora"]
+    is_adapter = isinstance(adapter, LowRankConfig)
+    kind_tags = [*dict.fromkeys(["lora", adapter.kind]), "template:sd-lora"] if is_adapter else []
+    kind_tags += ["textual_inversion"] if facts.tokens else []
     words = facts.triggers or facts.prompts
     front: dict[str, object] = {
         "base_model": facts.base.name if facts.base.kind == "hub" else None,
@@ -78,7 +80,7 @@ def last_previews(facts: Facts) -> list[Preview]:
 
 
 def _loads_in_diffusers(facts: Facts) -> bool:
-    return any(export.kind in ("diffusers", "folder") for export in facts.exports)
+    return any(export.kind in ("diffusers", "embedding", "folder") for export in facts.exports)
 
 
 def _introduction(facts: Facts) -> str:
@@ -87,7 +89,9 @@ def _introduction(facts: Facts) -> str:
     sentence += f" on {count_of(len(facts.pictures), 'picture')}." if facts.pictures else "."
     if called:
         sentence += f"\n\n**Trigger:** write {called} in the prompt."
-    if not isinstance(facts.config.adapter, FullConfig):
+    for word, tokens in facts.tokens.items():
+        sentence += f"\n\n**New tokens:** `{word}` stands for `{''.join(tokens)}`."
+    if isinstance(facts.config.adapter, LowRankConfig):
         sentence += f"\n\n**Strength:** {facts.strength_words}"
     choice = choice_of(facts)
     if choice.is_chosen:

@@ -18,15 +18,18 @@ LONGEST_HEADER = 100_000_000
 class Export:
     """One file or folder that can be loaded.
 
-    name: relative to the run's folder, with forward slashes. kind: the dialect of an adapter file, a whole model as
-    one checkpoint, or a whole model as a folder in diffusers' layout. num_bytes: of everything in it.
+    name: relative to the run's folder, with forward slashes. kind: the dialect of an adapter file, the rows of new
+    tokens, a whole model as one checkpoint, or a whole model as a folder in diffusers' layout. num_bytes: of everything
+    in it. tensors: of new tokens, the names of their rows. end_token: the id at which text encoders must pool.
     """
 
     name: str
-    kind: Literal["kohya", "diffusers", "checkpoint", "folder"]
+    kind: Literal["kohya", "diffusers", "embedding", "checkpoint", "folder"]
     num_bytes: int
     is_dora: bool = False
     algorithm: str = "lora"
+    tensors: tuple[str, ...] = ()
+    end_token: int | None = None
 
     @property
     def file_name(self) -> str:
@@ -54,13 +57,19 @@ def read_metadata(file: Path) -> dict[str, str]:
 
     Raises CheckpointError where there is no such header.
     """
+    return {str(key): str(value) for key, value in _header(file).get("__metadata__", {}).items()}
+
+
+def _header(file: Path) -> dict[str, dict[str, object]]:
     with file.open("rb") as opened:
         length = int.from_bytes(opened.read(8), "little")
         header = opened.read(length) if length <= LONGEST_HEADER else b""
     try:
-        return dict(json.loads(header).get("__metadata__", {}))
+        told = json.loads(header)
+        dict(told.get("__metadata__", {}))
     except (ValueError, AttributeError, TypeError) as error:
         raise CheckpointError(f"{file}: is damaged or no .safetensors file: its header cannot be read.") from error
+    return told
 
 
 def _export(path: Path, run: Path) -> Export | None:
@@ -79,5 +88,9 @@ def _export(path: Path, run: Path) -> Export | None:
             return Export(name, "kohya", size, arguments.get("dora_wd") == "True", algorithm)
         case "diffusers":
             return Export(name, "diffusers", size)
+        case "embedding":
+            tensors = tuple(sorted(key for key in _header(path) if key != "__metadata__"))
+            end = metadata.get("maquette.end_token")
+            return Export(name, "embedding", size, tensors=tensors, end_token=None if end is None else int(end))
         case _:
             return Export(name, "checkpoint", size)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from maquette.config.schema import RunConfig
+from maquette.config.words import token_map
 from maquette.report.base import Base
 from maquette.report.charts import Series
 from maquette.report.exports import Export
@@ -67,8 +68,14 @@ class Facts:
 
     @property
     def triggers(self) -> list[str]:
-        """The words that call what was learned, one for each concept that has some."""
-        return [trigger for trigger in _of_concepts(self.config, "trigger") if trigger]
+        """The words that call what was learned: placeholders of new tokens, and one for each concept that has some."""
+        given = [trigger for trigger in _of_concepts(self.config, "trigger") if trigger]
+        return list(dict.fromkeys([*self.tokens, *given]))
+
+    @property
+    def tokens(self) -> Mapping[str, Sequence[str]]:
+        """The new tokens that each placeholder stands for."""
+        return {} if self.config.tokens is None else token_map(self.config.tokens)
 
     @property
     def prompts(self) -> list[str]:
@@ -86,7 +93,7 @@ class Facts:
         """A prompt that shows what was learned: the first preview's, the training prompt, or a caption."""
         candidates = [*self.config.preview.prompts, *(p.prompt for p in self.previews if p.prompt), *self.prompts]
         captions = [picture.caption for picture in self.pictures]
-        return next(iter([*candidates, *self.triggers, *captions]), "")
+        return next(iter([*candidates, *captions[: bool(self.tokens)], *self.triggers, *captions]), "")
 
     @property
     def strength_words(self) -> str:
@@ -101,7 +108,14 @@ class Facts:
     def subject(self) -> Subject:
         """What the instructions for other tools need."""
         has_text = self.config.text_encoder.train != "none"
-        return Subject(run=self.name, base=self.base, example=self.example, exports=self.exports, has_text=has_text)
+        return Subject(
+            run=self.name,
+            base=self.base,
+            example=self.example,
+            exports=self.exports,
+            has_text=has_text,
+            tokens=self.tokens,
+        )
 
 
 def _of_concepts(config: RunConfig, name: str) -> list[str | None]:

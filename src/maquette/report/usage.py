@@ -3,10 +3,11 @@
 import json
 import re
 import shlex
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
+from maquette.config.words import written_out
 from maquette.report.base import Base
 from maquette.report.exports import Export
 
@@ -30,7 +31,7 @@ class Subject:
     """What the instructions are about.
 
     run: name of the run's folder. example: a prompt that shows what was learned. has_text: whether the adapter also
-    changes the text encoders.
+    changes the text encoders. tokens: placeholders in the example, and the new tokens that each stands for.
     """
 
     run: str
@@ -38,6 +39,7 @@ class Subject:
     example: str
     exports: Sequence[Export]
     has_text: bool
+    tokens: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def first(self, kind: str) -> Export | None:
         """The main export of a kind: the one with the shortest name."""
@@ -80,27 +82,78 @@ def notes(subject: Subject) -> list[str]:
 
 
 def _adapter(subject: Subject) -> Iterator[Usage]:
-    kohya, diffusers, local = subject.first("kohya"), subject.first("diffusers"), subject.base.kind == "local"
+    kohya, diffusers, rows = subject.first("kohya"), subject.first("diffusers"), subject.first("embedding")
     command = f"maquette generate {_word(subject.example)} --adapter {_word(subject.run)}"
-    text = "Takes the run's folder, or a file. --scale 0.8 weakens the adapter, 1 is as it was trained."
-    yield Usage("maquette", "", text, command, "sh")
-    if diffusers:
-        folder = "/".join(part for part in (subject.run, diffusers.folder) if part)
-        load = f"pipeline.load_lora_weights({_quoted(folder)}, weight_name={_quoted(diffusers.file_name)})"
-        code = _pipeline_code(subject, _base_expression(subject.base), [load])
-        hint = "The model is the path of the base that was trained on." if local else ""
-        yield Usage("diffusers", diffusers.name, hint, code, "python")
+    scale = "--scale 0.8 weakens the adapter, 1 is as it was trained." if kohya else ""
+    words = f"{' and '.join(subject.tokens)} in the prompt calls the new tokens." if rows else ""
+    yield Usage(
+        "maquette", "", " ".join(["Takes the run's folder, or a file.", *filter(None, (scale, words))]), command, "sh"
+    )
+    if diffusers or rows:
+        file = diffusers or rows
+        assert file is not None
+        yield Usage("diffusers", file.name, _diffusers_text(subject, rows), _diffusers_code(subject), "python")
+    if kohya or rows:
+        file = kohya or rows
+        assert file is not None
+        yield Usage("ComfyUI", file.name, " ".join([*_comfy_adapter(subject, kohya), *_comfy_tokens(subject, rows)]))
+        forge = [f"Put {kohya.file_name} into models/Lora and write the tag into the prompt."] if kohya else []
+        if rows:
+            files = " and ".join(f"{_beside(rows)}/{name}.safetensors" for name in subject.tokens)
+            forge.append(f"Put {files} into embeddings; the prompt calls each by its file's name.")
+        tag = f" <lora:{kohya.file_name.removesuffix('.safetensors')}:1>" if kohya else ""
+        yield Usage("AUTOMATIC1111, Forge", file.name, " ".join(forge), f"{subject.example}{tag}")
+
+
+def _comfy_adapter(subject: Subject, kohya: Export | None) -> Iterator[str]:
     if kohya:
         strengths = "strength_model and strength_clip" if subject.has_text else "strength_model"
         clip = "" if subject.has_text else " It changes the denoiser alone, so strength_clip does nothing."
-        comfy = (
+        yield (
             f"Put {kohya.file_name} into models/loras. Add a Load LoRA node after Load Checkpoint, choose the file, "
             f"and set {strengths} to 1.{clip}"
         )
-        yield Usage("ComfyUI", kohya.name, comfy)
-        stem = kohya.file_name.removesuffix(".safetensors")
-        forge = f"Put {kohya.file_name} into models/Lora and write the tag into the prompt."
-        yield Usage("AUTOMATIC1111, Forge", kohya.name, forge, f"{subject.example} <lora:{stem}:1>")
+
+
+def _comfy_tokens(subject: Subject, rows: Export | None) -> Iterator[str]:
+    if rows:
+        files = " and ".join(f"{_beside(rows)}/{name}.safetensors" for name in subject.tokens)
+        prompt = written_out(subject.example, {name: [f"embedding:{name}"] for name in subject.tokens})
+        yield f"Put {files} into models/embeddings, and write the prompt as: {prompt}"
+
+
+def _beside(rows: Export) -> str:
+    """The folder with one file for each placeholder."""
+    return "/".join(part for part in (rows.folder, "embeddings") if part)
+
+
+def _diffusers_text(subject: Subject, rows: Export | None) -> str:
+    hints = ["The model is the path of the base that was trained on."] if subject.base.kind == "local" else []
+    if rows and "clip_g" in rows.tensors:
+        hints.append(
+            "The second text encoder is loaded with its true end token: the published one names another, at which a "
+            "prompt with new tokens would be summed up in the wrong place."
+        )
+    return " ".join(hints)
+
+
+def _diffusers_code(subject: Subject) -> str:
+    """Python that loads what there is: the adapter, new tokens, or both."""
+    diffusers, rows = subject.first("diffusers"), subject.first("embedding")
+    loading, second = [], False
+    if diffusers:
+        folder = "/".join(part for part in (subject.run, diffusers.folder) if part)
+        loading.append(f"pipeline.load_lora_weights({_quoted(folder)}, weight_name={_quoted(diffusers.file_name)})")
+    if rows:
+        second = "clip_g" in rows.tensors
+        names = json.dumps([token for tokens in subject.tokens.values() for token in tokens])
+        loading.append(f"rows = load_file({_quoted(f'{subject.run}/{rows.name}')})")
+        for tensor in rows.tensors[::-1]:  # clip_l comes before clip_g
+            end = "_2" if tensor == "clip_g" else ""
+            parts = f"text_encoder=pipeline.text_encoder{end}, tokenizer=pipeline.tokenizer{end}"
+            loading.append(f"pipeline.load_textual_inversion(rows[{_quoted(tensor)}], token={names}, {parts})")
+    end_token = rows.end_token if rows and second else None
+    return _pipeline_code(subject, _base_expression(subject.base), loading, end_token)
 
 
 def _whole_model(subject: Subject) -> Iterator[Usage]:
@@ -119,23 +172,34 @@ def _whole_model(subject: Subject) -> Iterator[Usage]:
     yield Usage("ComfyUI, AUTOMATIC1111, Forge", checkpoint.name if checkpoint else "", text)
 
 
-def _pipeline_code(subject: Subject, model: str, loading: Sequence[str] = ()) -> str:
+def _pipeline_code(subject: Subject, model: str, loading: Sequence[str] = (), end_token: int | None = None) -> str:
     """Python that builds a pipeline from ``model``, an expression, and makes one picture.
 
-    The embedded base is small enough for any processor; every other one is put on a GPU in half precision.
+    The embedded base is small enough for any processor; every other one is put on a GPU in half precision. end_token:
+    where the second text encoder is to be loaded apart, pooling at this token.
     """
     is_small = subject.base.kind == "embedded"
     half, place = ("", []) if is_small else (", torch_dtype=torch.float16", ['pipeline.to("cuda")'])
+    apart, second = [], ""
+    if end_token is not None:
+        kind = f'"text_encoder_2", eos_token_id={end_token}{half}'
+        apart, second = (
+            [f"second = CLIPTextModelWithProjection.from_pretrained(model, subfolder={kind})"],
+            ", text_encoder_2=second",
+        )
     lines = [
         *([] if is_small else ["import torch"]),
         "from diffusers import AutoPipelineForText2Image",
         *(["from maquette.families.load import EMBEDDED"] if model.startswith("EMBEDDED") else []),
+        *(["from safetensors.torch import load_file"] if any("load_file" in line for line in loading) else []),
+        *(["from transformers import CLIPTextModelWithProjection"] if end_token is not None else []),
         "",
         f"model = {model}",
-        f"pipeline = AutoPipelineForText2Image.from_pretrained(model{half})",
+        *apart,
+        f"pipeline = AutoPipelineForText2Image.from_pretrained(model{half}{second})",
         *loading,
         *place,
-        f"picture = pipeline({_quoted(subject.example)}).images[0]",
+        f"picture = pipeline({_quoted(written_out(subject.example, subject.tokens))}).images[0]",
     ]
     return "\n".join(lines)
 

@@ -1,6 +1,6 @@
 """Numbers and configurations as a person would say them."""
 
-from maquette.config.adapter import FullConfig, LoraConfig
+from maquette.config.adapter import FullConfig, LoraConfig, NoAdapterConfig
 from maquette.config.factors import Displaced
 from maquette.report.charts import short
 from maquette.report.facts import Facts
@@ -11,11 +11,23 @@ _KINDS = {"lora": "LoRA", "dora": "DoRA", "loha": "LoHa", "lokr": "LoKr"}
 def what_it_is(facts: Facts) -> str:
     """The thing that was made: "A LoRA of rank 16 for sd-base"."""
     adapter = facts.config.adapter
+    tokens = tokens_of(facts)
     if isinstance(adapter, FullConfig):
         return f"All weights of {facts.base.name}, fine-tuned"
+    if isinstance(adapter, NoAdapterConfig):
+        return f"Textual inversion: {tokens} for {facts.base.name}"
     doubled = isinstance(adapter, LoraConfig) and isinstance(adapter.init, Displaced)
     rank = f"{adapter.rank} ({2 * adapter.rank} in its file)" if doubled else str(adapter.rank)
-    return f"A {_KINDS[adapter.kind]} of rank {rank} for {facts.base.name}"
+    beside = f" with {tokens}" if tokens else ""
+    return f"A {_KINDS[adapter.kind]} of rank {rank}{beside} for {facts.base.name}"
+
+
+def tokens_of(facts: Facts) -> str:
+    """The new tokens of a run: "2 new tokens (TOK)"; empty where there are none."""
+    tokens = facts.config.tokens
+    if tokens is None:
+        return ""
+    return f"{count_of(sum(tokens.placeholders.values()), 'new token')} ({', '.join(tokens.placeholders)})"
 
 
 def duration(seconds: float) -> str:

@@ -3,8 +3,10 @@
 import math
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 
 from maquette.adapters.delta import LowRank
+from maquette.adapters.embeddings import read_embeddings, write_embeddings
 from maquette.adapters.export import export_adapter
 from maquette.adapters.keys import Layout
 from maquette.adapters.read import read_adapter
@@ -16,7 +18,7 @@ from maquette.runs.events import Log, Scored, read_events
 from maquette.runs.files import replacing
 from maquette.runs.names import LOSS, NAMES
 from maquette.runs.rundir import RunDir
-from maquette.training.finish import about, export_now, step_file
+from maquette.training.finish import about, export_now, step_file, step_tokens, tokens_of
 from maquette.training.prepare import Job
 from maquette.training.scoring import Scoring
 
@@ -74,7 +76,8 @@ def update_best(job: Job, run: RunDir, layout: Layout, scoring: Scoring | None, 
         write_files(job, run, layout, choice.step)
     write_best(run.best, best)
     if kept is not None and kept.step != choice.step:
-        (run.best / step_file(run, kept.step).name).unlink(missing_ok=True)
+        for file in (step_file(run, kept.step), step_tokens(run, kept.step)):
+            (run.best / file.name).unlink(missing_ok=True)
     return choice
 
 
@@ -84,17 +87,22 @@ def losses_of(log: Log) -> list[tuple[int, float]]:
 
 
 def saved(run: RunDir, losses: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
-    """Those losses of whose step the adapter is kept."""
-    return [(step, loss) for step, loss in losses if step_file(run, step).is_file()]
+    """Those losses of whose step the adapter, or the new tokens without one, are kept."""
+    return [(step, loss) for step, loss in losses if step_file(run, step).is_file() or step_tokens(run, step).is_file()]
 
 
 def write_files(job: Job, run: RunDir, layout: Layout, step: int) -> None:
-    """Copy the adapter of a step to best/, and write it there in diffusers' dialect too; or the whole model as is."""
+    """Write adapter and new tokens of a step to best/, in the dialects that export/ has; or the whole model as is."""
     run.best.mkdir(exist_ok=True)
     if isinstance(job.config.adapter, FullConfig):
         export_now(job, run.best, run.root.name, layout)
         return
     file = step_file(run, step)
+    if tokens := tokens_of(job, layout):
+        kept = replace(tokens, rows=read_embeddings(step_tokens(run, step)).rows)
+        write_embeddings(run.best, kept, about(job, file.stem))
+    if not file.is_file():
+        return
     delta = read_adapter(file, layout).delta
     with replacing(run.best / file.name) as temporary:
         shutil.copyfile(file, temporary)

@@ -5,16 +5,18 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from torch import nn
+from torch import Tensor, nn
 
 from maquette.adapters.about import About
 from maquette.adapters.base import Trainable
 from maquette.adapters.combined import Combined
 from maquette.adapters.delta import Delta
+from maquette.adapters.embeddings import SUFFIX, TokenSet, write_embeddings, write_one
 from maquette.adapters.export import DTYPES, export_adapter, export_both
 from maquette.adapters.files import write_tensors
 from maquette.adapters.injected import Injected
 from maquette.adapters.keys import Layout
+from maquette.adapters.tokens import LearnedTokens
 from maquette.config.adapter import FullConfig
 from maquette.errors import CheckpointError
 from maquette.families import single_file
@@ -28,7 +30,7 @@ from maquette.training.previews import as_exported
 
 
 def export_result(job: Job, run: RunDir, layout: Layout, *, raw: bool = True) -> list[Path]:
-    """Write what was trained: an adapter in both dialects, or a whole model as a diffusers folder.
+    """Write what was trained: an adapter in both dialects and new tokens, or a whole model as a diffusers folder.
 
     layout: of the family before anything was attached. raw: beside a moving average, also write the weights as they
     are, in a folder of their own. Returns the paths, the main one first.
@@ -46,14 +48,17 @@ def export_now(job: Job, folder: Path, name: str, layout: Layout) -> list[Path]:
 
 
 def export_step(job: Job, run: RunDir, layout: Layout, step: int) -> None:
-    """Write the adapter as it is after a step, in kohya's dialect; kept for every checkpoint, since it is small."""
+    """Write adapter and new tokens as they are after a step; kept for every checkpoint, since they are small."""
     if isinstance(job.config.adapter, FullConfig):
         return
     path = step_file(run, step)
     path.parent.mkdir(parents=True, exist_ok=True)
+    said, precision = about(job, path.stem), job.config.output.precision
     with as_exported(job):
-        delta = delta_of(job.trainable)
-        export_adapter(path, delta, layout, "kohya", about(job, path.stem), precision=job.config.output.precision)
+        if delta := delta_of(job.trainable):
+            export_adapter(path, delta, layout, "kohya", said, precision=precision)
+        if tokens := tokens_of(job, layout):
+            write_one(step_tokens(run, step), tokens, said)
 
 
 def step_file(run: RunDir, step: int) -> Path:
@@ -61,13 +66,21 @@ def step_file(run: RunDir, step: int) -> Path:
     return run.export / "steps" / f"{run.root.name}-step{step:08d}.safetensors"
 
 
+def step_tokens(run: RunDir, step: int) -> Path:
+    """Where the new tokens as they are after a step are kept."""
+    return run.export / "steps" / f"{run.root.name}-step{step:08d}{SUFFIX}"
+
+
 def _write(job: Job, folder: Path, name: str, layout: Layout) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     if isinstance(job.config.adapter, FullConfig):
         return _write_model(job, folder, name)
-    precision = job.config.output.precision
-    delta = delta_of(job.trainable)
-    return list(export_both(folder, delta, layout, about(job, name), precision=precision).values())
+    paths, said, precision = [], about(job, name), job.config.output.precision
+    if delta := delta_of(job.trainable):
+        paths += export_both(folder, delta, layout, said, precision=precision).values()
+    if tokens := tokens_of(job, layout):
+        paths += write_embeddings(folder, tokens, said)
+    return paths
 
 
 def _write_model(job: Job, folder: Path, name: str) -> list[Path]:
@@ -108,10 +121,33 @@ def delta_of(trainable: Trainable) -> Delta:
     match trainable:
         case Injected():
             return trainable.updates()
+        case LearnedTokens():
+            return {}
         case Combined(parts=parts):
             return {place: update for part in parts for place, update in delta_of(part).items()}
         case _:
             raise TypeError(f"{type(trainable).__name__} is no adapter: it is saved as a model")
+
+
+def tokens_of(job: Job, layout: Layout) -> TokenSet | None:
+    """The new tokens as they are now; None where none are learned."""
+    rows = rows_of(job.trainable)
+    if not rows:
+        return None
+    ends = {tokenizer.eos_token_id for tokenizer in job.family.tokenizers.values()}
+    (end_token,) = ends  # CLIP's vocabulary is one for all encoders
+    return TokenSet(job.family.words, rows, layout.version, end_token)
+
+
+def rows_of(trainable: Trainable) -> dict[str, Tensor]:
+    """The rows of new tokens now, by text encoder; none where none are learned."""
+    match trainable:
+        case LearnedTokens(module=module, rows=rows):
+            return {module: rows}
+        case Combined(parts=parts):
+            return {module: rows for part in parts for module, rows in rows_of(part).items()}
+        case _:
+            return {}
 
 
 def about(job: Job, name: str) -> About:

@@ -10,7 +10,8 @@ from torch import nn
 
 from maquette.adapters.attach import layer_ranks, text_encoders, text_ranks
 from maquette.adapters.base import ParamGroup, Trainable
-from maquette.config.adapter import FullConfig
+from maquette.adapters.tokens import grown
+from maquette.config.adapter import FullConfig, LowRankConfig
 from maquette.config.compare import resume_refusals
 from maquette.config.schema import RunConfig
 from maquette.data.image import decode
@@ -28,14 +29,21 @@ from maquette.runs.rundir import RunDir
 from maquette.training.objective import denoising
 from maquette.training.optim import build_optimizer
 from maquette.training.prepare import Job
+from maquette.training.seeds import rng_at
 from maquette.training.trackers import check_trackers
 from maquette.training.weighting import weighting_of
 
 
 def load_base(config: RunConfig, device: torch.device) -> Family:
-    """The base model of a run, on its device. What is trained whole is in fp32, so that nothing of it is rounded."""
+    """The base model of a run, on its device, with the new tokens that it will learn.
+
+    What is trained whole is in fp32, so that nothing of it is rounded.
+    """
     whole = isinstance(config.adapter, FullConfig)
-    return load_model(config.model, device=str(device), precision="fp32" if whole else None)
+    family = load_model(config.model, device=str(device), precision="fp32" if whole else None)
+    if config.tokens is None:
+        return family
+    return grown(family, config.tokens, rng_at(config.training.seed, 0, stream="tokens"))
 
 
 def check_packages(config: RunConfig, device: torch.device) -> None:
@@ -48,7 +56,7 @@ def check_packages(config: RunConfig, device: torch.device) -> None:
 
 def check_fit(config: RunConfig, family: Family, requests: Sequence[Sequence[Request]]) -> None:
     """Raise ConfigError or ModelError for settings that this base cannot follow."""
-    if not isinstance(config.adapter, FullConfig):
+    if isinstance(config.adapter, LowRankConfig):
         layer_ranks(config.adapter, family.modules["denoiser"])
     for module in text_encoders(family, needed=config.text_encoder.train != "none").values():
         if config.text_encoder.train == "lora":

@@ -7,7 +7,15 @@ import torch
 from maquette.adapters.base import Trainable
 from maquette.adapters.estimate import Rehearse
 from maquette.adapters.starts import Report, Start, start
-from maquette.config.adapter import AdapterConfig, DoraConfig, FullConfig, LohaConfig, LokrConfig, LoraConfig
+from maquette.config.adapter import (
+    AdapterConfig,
+    DoraConfig,
+    FullConfig,
+    LohaConfig,
+    LokrConfig,
+    LoraConfig,
+    NoAdapterConfig,
+)
 from maquette.config.factors import GaussianConfig, InitConfig
 from maquette.data.dataset import Dataset
 from maquette.training.objective import Objective
@@ -21,7 +29,7 @@ def init_of(config: AdapterConfig) -> InitConfig:
     match config:
         case LoraConfig(init=init) | DoraConfig(init=init):
             return init
-        case LohaConfig() | LokrConfig() | FullConfig():
+        case LohaConfig() | LokrConfig() | FullConfig() | NoAdapterConfig():
             return GaussianConfig()
         case _:
             assert_never(config)

@@ -53,6 +53,20 @@ DOCUMENTED = {
     },
     "maquette64-subject-lora-plus": {"adapter.lr_ratio.ratio": 16.0},
     "maquette64-subject-lora-ga": {"adapter.init.batches": 64, "adapter.init.gamma": 16.0},
+    "sdxl-style-lora-pivotal": {
+        "adapter.rank": 8,
+        "optimizer.kind": "prodigy",
+        "tokens_lr": 1.0,
+        "tokens.placeholders": {"TOK": 2},
+        "tokens.init": "random",
+        "tokens.stop": 0.5,
+        "training.steps": 1000,
+        "training.batch_size": 3,
+        "loss.weighting.gamma": 5.0,
+    },
+    "sdxl-style-dora-pivotal": {"adapter.kind": "dora", "adapter.rank": 8, "training.steps": 3000, "tokens.stop": 0.5},
+    "sdxl-subject-lora-pivotal": {"optimizer.lr": 1e-4, "tokens.lr": 3e-4, "adapter.rank": 32, "training.steps": 1000},
+    "sd1-subject-inversion": {"adapter.kind": "none", "tokens_lr": 5e-3, "tokens.init": "word", "training.steps": 5000},
     "sdxl-face-lora": {"adapter.rank": 32, "class_images.count": 150, "optimizer.kind": "prodigy"},
 }
 
@@ -73,7 +87,8 @@ def test_every_preset_is_named_for_its_family_goal_and_method(name: str):
     family, goal, method = name.split("-")[:3]
     config = load_config(preset=name)
     assert goal in {"subject", "style", "face"}
-    assert config.adapter.kind == method
+    assert config.adapter.kind == {"inversion": "none"}.get(method, method)
+    assert (config.tokens is not None) == (method == "inversion" or "pivotal" in name)
     assert config.data.resolution in {"sd1": (512,), "sd2": (512, 768), "sdxl": (1024,), "maquette64": (None,)}[family]
 
 
@@ -89,7 +104,8 @@ def test_a_preset_has_the_numbers_of_its_document(name: str):
 
 def test_families_goals_and_methods_are_all_there():
     parts = [set(column) for column in zip(*(name.split("-")[:3] for name in preset_names()), strict=True)]
-    assert parts == [{"sd1", "sd2", "sdxl", "maquette64"}, {"subject", "style", "face"}, {"lora", "dora", "full"}]
+    families, methods = {"sd1", "sd2", "sdxl", "maquette64"}, {"lora", "dora", "full", "inversion"}
+    assert parts == [families, {"subject", "style", "face"}, methods]
 
 
 @pytest.mark.parametrize("name", preset_names())

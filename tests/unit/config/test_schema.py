@@ -108,7 +108,8 @@ def test_no_explanation_is_of_another_sort_than_a_sentence():
 def test_the_json_schema_describes_every_section():
     schema = json.loads(json.dumps(RunConfig.model_json_schema()))
     assert set(schema["properties"]) == set(RunConfig.model_fields)
-    assert set(schema["properties"]["adapter"]["discriminator"]["mapping"]) == {"lora", "dora", "loha", "lokr", "full"}
+    kinds = {"lora", "dora", "loha", "lokr", "full", "none"}
+    assert set(schema["properties"]["adapter"]["discriminator"]["mapping"]) == kinds
     assert schema["$defs"]["LoraConfig"]["additionalProperties"] is False
 
 
