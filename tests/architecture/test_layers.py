@@ -17,7 +17,7 @@ LAYERS = (
     {"adapters", "data"},
     {"evaluation", "generation", "prompts"},
     {"training"},
-    {"embedded", "merging"},
+    {"embedded", "merging", "planning"},
     {"cli"},
 )
 LAYER_OF = {package: i for i, layer in enumerate(LAYERS) for package in layer}

@@ -1,6 +1,7 @@
 """DoRA without the full product: the lengths of the rows of W + s B A, from matrices of the size of the rank."""
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 
 import torch
 from jaxtyping import Float
@@ -85,7 +86,8 @@ def row_lengths(
 
     |W + s B A|^2 = |W|^2 + 2 s <W A^T, B> + s^2 <B A A^T, B>, row by row. base_square: |W|^2, which never changes.
     """
-    with torch.autocast(weight.device.type, enabled=False):
+    # Shapes without a device have no autocast to switch off.
+    with nullcontext() if weight.is_meta else torch.autocast(weight.device.type, enabled=False):
         down, up = down.detach().flatten(1).float(), up.detach().flatten(1).float()
         cross = torch.cat([rows @ down.T for rows in in_fp32(weight.detach().flatten(1))])
         inner = torch.addmm(cross, up, down @ down.T, beta=2, alpha=scale)

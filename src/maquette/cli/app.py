@@ -20,7 +20,9 @@ from maquette.cli.evaluate import evaluate
 from maquette.cli.fuse import fuse
 from maquette.cli.generate import generate
 from maquette.cli.init import init
+from maquette.cli.plan import plan
 from maquette.cli.presets import presets
+from maquette.cli.publish import publish
 from maquette.cli.report import report
 from maquette.cli.train import train
 from maquette.cli.world import world_app
@@ -38,11 +40,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # `main` turns exceptions into sentences
 )
 app.command()(train)
+app.command()(plan)
 app.command()(generate)
 app.command()(evaluate)
 app.command()(compare)
 app.command()(check)
 app.command()(report)
+app.command()(publish)
 app.command()(convert)
 app.command()(fuse)
 app.command()(config)

@@ -26,8 +26,13 @@ Set = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any other setting: --set adapter.rank=32.")
 ]
 
+Push = Annotated[
+    str | None,
+    typer.Option("--push-to-hub", metavar="NAME", help="Publish the finished run, privately (see `maquette publish`)."),
+]
 
-def train(
+
+def train(  # noqa: PLR0913 - one parameter for each flag
     source: Source = None,
     prompt: Prompt = None,
     base: Base = None,
@@ -36,6 +41,7 @@ def train(
     device: Device = None,
     set_: Set = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out from its checkpoint.")] = False,
+    push: Push = None,
 ) -> None:
     """Train an adapter, or all of a model, on a few pictures.
 
@@ -61,9 +67,14 @@ def train(
 
     with together() as processes:  # of several processes, one tells a mistake for all
         config, folder = settings()
+        from maquette.report.publish import check_login, publish
         from maquette.training.session import run
 
+        # Nobody should wait for a training only to hear that there was no login.
+        target = check_login(push) if push is not None and processes.is_first else None
+        processes.meet()
         directory = run(config, out=folder, resume=resume, processes=processes)
+        address = publish(directory, target) if target is not None else None
     if not processes.is_first:
         return
     from maquette.runs.best import read_best
@@ -72,6 +83,8 @@ def train(
     typer.echo(f"Report: {directory.report}\nTrained: {', '.join(map(str, made))}")
     if (best := read_best(directory)) is not None:
         typer.echo(f"Best: {directory.best} (step {best.step}). {' '.join(best.findings)}")
+    if address is not None:
+        typer.echo(f"Published: {address}")
 
 
 def read_settings(

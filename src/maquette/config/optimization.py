@@ -232,7 +232,7 @@ class TrainingConfig(Section):
     batch_size: Count = 1
     """Pictures in one forward pass (with class images, as many of those again). Source: S0, S3 (1)."""
     gradient_accumulation: Count = 1
-    """Forward passes for one optimizer step. Source: S1, S3 (1)."""
+    """Forward passes for one optimizer step, shared by all processes. Source: S1, S3 (1)."""
     seed: Whole = 0
     """Decides everything random. Source: S1, S3 (0)."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"

@@ -93,12 +93,10 @@ class Dataset:
 
         All damaged, changed and unusable pictures are listed in one DataError.
         """
+        views, texts = self.to_keep()
         work: list[tuple[str, Callable[[], object]]] = []
-        if self.config.cache.latents:
-            for i, sample in enumerate(self.samples):
-                work += [(sample.name, lambda i=i, view=view: self._shown(i, view)) for view in self._views(i)]
-        if not self.needs_text_encoder:
-            work += [(text, lambda text=text: self.encoders.text(text, keep=True)) for text in self._captions()]
+        work += [(self.samples[i].name, lambda i=i, view=view: self._shown(i, view)) for i, view in views]
+        work += [(text, lambda text=text: self.encoders.text(text, keep=True)) for text in texts]
         work = work[share]
         problems: dict[str, None] = {}
         for done, (name, do) in enumerate(work, 1):
@@ -111,6 +109,11 @@ class Dataset:
         if problems:
             raise DataError("\n".join(problems))
 
+    def to_keep(self) -> tuple[list[tuple[int, View]], list[str]]:
+        """What is encoded once and read back in every step: views of pictures, by the picture's index, and captions."""
+        views = [(i, view) for i in range(len(self.samples)) for view in self._views(i)]
+        return views if self.config.cache.latents else [], [] if self.needs_text_encoder else self._captions()
+
     def batches_at(self, step: int) -> Sequence[TrainBatch]:
         """The micro-batches of a step, from 0, for ``training.loop.train``."""
         return Parts(self.plan(step), partial(self._batch, step))
@@ -119,10 +122,14 @@ class Dataset:
         """The pictures of a step, for messages."""
         return [self.samples[i].name for rows in self.plan(step) for i in rows.indices]
 
+    def size_of(self, index: int) -> Size:
+        """(height, width) that a picture is trained at."""
+        return nearest_size(self.samples[index].size, self.sizes)
+
     def still(self, index: int) -> TrainBatch:
         """One picture with nothing random about it: its middle, its caption as it is. For validation."""
         sample = self.samples[index]
-        view = centre_view(sample.size, self._size(index))
+        view = centre_view(sample.size, self.size_of(index))
         return self._collated([index], [view], [sample.caption], [1.0], self.text_trained)
 
     def _batch(self, step: int, rows: mix.MicroBatch) -> TrainBatch:
@@ -184,23 +191,20 @@ class Dataset:
         code = self.encoders.image(self.samples[index], view, keep=self.config.cache.latents)
         return code, self._mask(index, view)
 
-    def _size(self, index: int) -> Size:
-        return nearest_size(self.samples[index].size, self.sizes)
-
     def _views(self, index: int) -> Sequence[View]:
         """The views of a picture that are kept."""
         if index not in self._kept:
             sample, crop, flip = self.samples[index], self.config.crop == "random", self.config.flip
             num = self.config.cache.views or num_views(crop=crop, flip=flip)
             key = sample.digest
-            self._kept[index] = kept_views(sample.size, self._size(index), num=num, crop=crop, flip=flip, key=key)
+            self._kept[index] = kept_views(sample.size, self.size_of(index), num=num, crop=crop, flip=flip, key=key)
         return self._kept[index]
 
     def _view(self, index: int, rng: Random) -> View:
         if self.config.cache.latents:
             return rng.choice(self._views(index))
         original, crop = self.samples[index].size, self.config.crop == "random"
-        return random_view(original, self._size(index), rng, crop=crop, flip=self.config.flip)
+        return random_view(original, self.size_of(index), rng, crop=crop, flip=self.config.flip)
 
     def _caption(self, index: int, rng: Random) -> str:
         """A subject's caption as it is drawn; class images keep theirs, which is what they are there to preserve."""
@@ -254,6 +258,13 @@ def build(
 
     cache: where encoded pictures are kept between runs; config.data.cache.dir comes first, None keeps them in memory.
     """
+    kept = Cache(config.data.cache.dir or cache)
+    return over(config, samples, encoders(family, kept, device, clip_skip=config.model.clip_skip))
+
+
+def over(config: RunConfig, samples: Sequence[Sample], encoders: Encoders) -> Dataset:
+    """The data set of a run over samples and what encodes them."""
+    family = encoders.family
     sizes = training_sizes(config.data, family.default_size, family.size_multiple)
     entries = [mix.Entry(nearest_size(s.size, sizes), s.concept, s.repeats, s.is_class) for s in samples]
     plan = mix.plan(
@@ -267,7 +278,7 @@ def build(
         samples,
         sizes,
         plan,
-        encoders(family, Cache(config.data.cache.dir or cache), device, clip_skip=config.model.clip_skip),
+        encoders,
         config.data,
         config.training.seed,
         text_trained=config.text_encoder.train != "none" or config.tokens is not None,

@@ -37,6 +37,15 @@ def fetch_model(name: str, revision: str | None, variant: str | None) -> Path:
     return Path(folder)
 
 
+def fetch_configs(name: str, revision: str | None) -> Path:
+    """The folder of a hub model with its configs and vocabularies alone; weights that are cached are there as well."""
+    try:
+        folder = snapshot_download(name, revision=revision, allow_patterns=["*.json", "*.txt"])
+    except FAILURES as error:
+        raise ModelError(_explained(name, error)) from error
+    return Path(folder)
+
+
 def fetch_part(name: str, part: str) -> Path:
     """The folder of one part of a hub model, or of a repository that holds nothing else."""
     wanted = ("*.json", "*.txt", "*.safetensors")

@@ -62,7 +62,7 @@ def load_family(  # noqa: PLR0913 - one parameter for each setting of [model]
         quantize=quantize,
     )
     check_quantize(quantize, options.device)
-    path = locate(str(base), revision, variant)
+    path = locate(str(base), revision, variant, weights=options.device.type != "meta")
     if path.is_file():
         if revision or variant:
             raise ModelError(f"{path}: is one file, which has no revision or variant; leave them out.")
@@ -89,9 +89,10 @@ def load_model(model: ModelConfig, *, device: str, precision: Precision | None =
     )
 
 
-def locate(base: str, revision: str | None = None, variant: str | None = None) -> Path:
+def locate(base: str, revision: str | None = None, variant: str | None = None, *, weights: bool = True) -> Path:
     """The folder or file that a base's name means, fetched from the hub where it is a hub id.
 
+    weights: whether they are needed; without them, a hub model's configs and vocabularies are fetched alone.
     Raises ModelError where there is no such thing, or where it is pickled.
     """
     if base in EMBEDDED:
@@ -108,7 +109,7 @@ def locate(base: str, revision: str | None = None, variant: str | None = None) -
     if path.exists():
         raise ModelError(f"{path}: is neither a file nor a folder.")
     if _HUB_ID.fullmatch(base) and not base.startswith(".") and path.suffix != ".safetensors":
-        return hub.fetch_model(base, revision, variant)
+        return hub.fetch_model(base, revision, variant) if weights else hub.fetch_configs(base, revision)
     near = get_close_matches(base, EMBEDDED, n=1)
     raise ModelError(
         f'base "{base}": there is no such file or folder, nor an embedded model of this name'

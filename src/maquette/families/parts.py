@@ -19,7 +19,7 @@ from maquette.families.placement import Precision, choose_dtype
 from maquette.families.quantized import Quantization, quantized
 from maquette.families.text import TextEncoder, with_special_tokens
 from maquette.families.vae import safe_dtype
-from maquette.families.weights import blank, count_parameters, fill, read_json, read_tensors, weight_files
+from maquette.families.weights import blank, count_parameters, fill, read_json, tensors_in, weight_files
 
 E = TypeVar("E", bound=TextEncoder)
 
@@ -59,6 +59,8 @@ def check_parts(folder: Path, parts: Sequence[str], options: Options) -> None:
 
 def folder_dtype(folder: Path, options: Options) -> torch.dtype:
     """The dtype to hold the weights in, by the size of the denoiser."""
+    if options.device.type == "meta":
+        return torch.float32
     size = count_parameters(weight_files(folder / "unet", options.variant))
     return choose_dtype(options.precision, options.device, size)
 
@@ -66,7 +68,7 @@ def folder_dtype(folder: Path, options: Options) -> torch.dtype:
 def read_unet(folder: Path, options: Options, dtype: torch.dtype) -> UNet2DConditionModel:
     """The denoiser in ``folder``."""
     unet = blank_unet(read_json(folder / "config.json"), str(folder))
-    return fill_unet(unet, read_tensors(weight_files(folder, options.variant)), options, dtype, str(folder))
+    return fill_unet(unet, tensors_in(folder, options.variant), options, dtype, str(folder))
 
 
 def fill_unet(
@@ -92,7 +94,7 @@ def read_vae(folder: Path, options: Options, dtype: torch.dtype) -> AutoencoderK
     if options.vae is not None:
         folder, variant = options.vae, None
     vae = blank_vae(read_json(folder / "config.json"), str(folder))
-    tensors = with_new_attention(read_tensors(weight_files(folder, variant)))
+    tensors = with_new_attention(tensors_in(folder, variant))
     return fill(vae, tensors, options.device, safe_dtype(vae, dtype), str(folder))
 
 
@@ -127,7 +129,7 @@ def read_text_encoder(folder: Path, kind: type[E], tokenizer: CLIPTokenizer, opt
     encoder = blank_text_encoder(kind, read_json(folder / "config.json"), tokenizer, str(folder))
     # transformers 5 dropped the prefix from the encoder without a projection, and kept it in the other.
     prefix = "" if kind is CLIPTextModel else "text_model."
-    tensors = read_tensors(weight_files(folder, options.variant))
+    tensors = tensors_in(folder, options.variant)
     named = ((with_prefix(name, prefix), tensor) for name, tensor in tensors)
     return fill(encoder, named, options.device, dtype, str(folder))
 

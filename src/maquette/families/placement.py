@@ -15,7 +15,10 @@ LARGE = 100_000_000
 
 
 def choose_device(name: str) -> torch.device:
-    """The device of a name; "auto" is the first GPU, else the CPU. Raises ConfigError where there is no such device."""
+    """The device of a name; "auto" is the first GPU, else the CPU; "meta" has shapes only, for plans.
+
+    Raises ConfigError where there is no such device.
+    """
     available = ["cpu"]
     if torch.cuda.is_available():
         available = [*(f"cuda:{i}" for i in range(torch.cuda.device_count())), *available]
@@ -23,7 +26,7 @@ def choose_device(name: str) -> torch.device:
         available = ["mps", *available]
     if name == "auto":
         return torch.device(available[0])
-    if name in available or (name == "cuda" and "cuda:0" in available):
+    if name in available or name == "meta" or (name == "cuda" and "cuda:0" in available):
         return torch.device(name)
     cure = "Use one of these, or auto."
     if name.startswith("cuda") and torch.version.cuda is None:

@@ -32,6 +32,11 @@ _FILE = re.compile(
 )
 
 
+def tensors_in(folder: Path, variant: str | None) -> Iterator[tuple[str, Tensor]]:
+    """Names and tensors of one part of a diffusers folder; nothing is looked for before the first is asked for."""
+    yield from read_tensors(weight_files(folder, variant))
+
+
 def weight_files(folder: Path, variant: str | None) -> list[Path]:
     """The safetensors files of one part of a diffusers folder, in order of their names.
 
@@ -119,8 +124,11 @@ def fill(module: M, tensors: Iterable[tuple[str, Tensor]], device: torch.device,
     """Put exactly these tensors into a blank module as its weights, frozen and ready for inference.
 
     Frozen, because torch rounds differently for weights that want a gradient; what trains asks for its own.
-    Raises ModelError naming tensors that are missing or of another shape; what is left over is reported.
+    On the meta device, which has shapes only, nothing is read. Raises ModelError naming tensors that are missing or of
+    another shape; what is left over is reported.
     """
+    if device.type == "meta":
+        return nn.Module.to(module, device, dtype).eval().requires_grad_(requires_grad=False)
     expected = module.state_dict()
     given: dict[str, Tensor] = {}
     left: list[str] = []

@@ -1,0 +1,1 @@
+"""What a run would be, told before it is started and without its weights."""

@@ -1,0 +1,75 @@
+"""A run's base and what it would train, as shapes alone."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from maquette.adapters.attach import attach
+from maquette.adapters.base import Trainable
+from maquette.config.adapter import FullConfig
+from maquette.config.schema import RunConfig
+from maquette.families.base import Family
+from maquette.families.load import load_model
+from maquette.families.placement import choose_dtype
+from maquette.training.prepare import checkpoint_gradients
+from maquette.training.seeds import rng_at
+
+META = torch.device("meta")
+
+CODE_BYTES = {"int8": 1.0, "nf4": 0.5 + 4 / 64}
+"""Bytes of one weight of a quantized layer; nf4 has a scale for every 64 of them."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Blank:
+    """A base on the meta device. held: the dtype of its frozen weights. compute: of matrix products."""
+
+    family: Family
+    held: torch.dtype
+    compute: torch.dtype
+
+
+def blank_base(config: RunConfig, device: torch.device) -> Blank:
+    """The base of a run with its true configs, vocabularies and dtypes, and no weights.
+
+    device: where the run would be, which decides precision = "auto". Raises as loading does.
+    """
+    family = load_model(config.model.model_copy(update={"quantize": "none"}), device="meta", precision="fp32")
+    denoiser = family.modules["denoiser"]
+    compute = choose_dtype(config.model.precision, device, sum(param.numel() for param in denoiser.parameters()))
+    held = torch.float32 if isinstance(config.adapter, FullConfig) else compute
+    for name, module in family.modules.items():
+        if name != "vae" or not getattr(module, "config", {}).get("force_upcast"):
+            nn.Module.to(module, dtype=held)
+    return Blank(family, held, compute)
+
+
+def blank_trainable(config: RunConfig, blank: Blank) -> Trainable:
+    """What the run would train, attached as training attaches it. ``config`` is resolved."""
+    assert config.training.steps != "auto"
+    rng = rng_at(config.training.seed, 0, stream="adapter")
+    steps, decay = config.training.steps, config.optimizer.weight_decay
+    trainable = attach(config, blank.family, steps=steps, weight_decay=decay, rng=rng)
+    if config.training.gradient_checkpointing:
+        for name in trainable.touches:
+            checkpoint_gradients(blank.family.modules[name])
+    return trainable
+
+
+def frozen_bytes(config: RunConfig, blank: Blank) -> dict[str, int]:
+    """Bytes of each module's weights that are not trained, by the module's name."""
+    return {name: _frozen_bytes(module, config if name == "denoiser" else None) for name, module in _modules(blank)}
+
+
+def _modules(blank: Blank) -> list[tuple[str, nn.Module]]:
+    return list(blank.family.modules.items())
+
+
+def _frozen_bytes(module: nn.Module, config: RunConfig | None) -> int:
+    frozen = sum(param.nbytes for param in module.parameters() if not param.requires_grad)
+    kind = "none" if config is None else config.model.quantize
+    if kind == "none":
+        return frozen
+    coded = [layer.weight for layer in module.modules() if type(layer) is nn.Linear and not layer.weight.requires_grad]
+    return frozen - round(sum(weight.nbytes - weight.numel() * CODE_BYTES[kind] for weight in coded))

@@ -1,0 +1,58 @@
+"""What one micro-batch costs, counted on the base's true shapes."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from maquette.adapters.base import Trainable
+from maquette.data.sample import Size
+from maquette.planning.blank import META, Blank
+from maquette.planning.costs import Costs, counting
+from maquette.types import Conditioning
+
+
+@dataclass(frozen=True, slots=True)
+class StepCosts:
+    """Costs of forward and backward of one micro-batch, of the forward alone, and of encoding one picture.
+
+    code_bytes, text_bytes: of one encoded picture and one embedded caption, as they are cached.
+    """
+
+    both: Costs
+    forward: Costs
+    encoding: Costs
+    code_bytes: int
+    text_bytes: int
+
+
+def step_costs(blank: Blank, trainable: Trainable, size: Size, rows: int, *, text_trained: bool) -> StepCosts:
+    """Count a micro-batch of ``rows`` pictures of one size; what is trained is brought to the dtype of the products."""
+    family = blank.family
+    pixels = torch.empty(1, 3, *size, device=META)
+    with torch.no_grad(), counting() as encoding:
+        code = family.encode_images(pixels, torch.empty(1, 6, dtype=torch.long, device=META))
+    tokens = {name: several(ids.to(META), rows) for name, ids in family.tokenize([""]).items()}
+    with torch.no_grad():
+        texts = family.embed_text(tokens)
+    for group in trainable.groups:
+        for param in group.params:  # as autocast has them in products; a full model's stay, and are cast there as well
+            param.data = param.data.to(blank.compute)
+    for module in trainable.touches:
+        torch.nn.Module.to(family.modules[module], dtype=blank.compute)
+    x, t = several(code.mean, rows), torch.empty(rows, device=META)
+    known = {name: several(value, rows) for name, value in code.cond.items()}
+    with trainable.routing(torch.zeros(rows, dtype=torch.long, device=META)), counting() as both:
+        cond: Conditioning = {**known, **(family.embed_text(tokens) if text_trained else texts)}
+        loss = family.predict(x, t, cond).float().square().mean()
+        forward = replace(both)
+        loss.backward()
+    kept = [code.mean, *([] if code.std is None else [code.std]), *code.cond.values()]
+    return StepCosts(
+        both, forward, encoding, sum(t.nbytes for t in kept), sum(t.nbytes for t in texts.values()) // rows
+    )
+
+
+def several(tensor: Tensor, rows: int) -> Tensor:
+    """One row, so many times."""
+    return tensor.expand(rows, *tensor.shape[1:]).contiguous()

@@ -1,0 +1,222 @@
+"""What `maquette plan` tells, held against what training has, writes and computes."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from tests.contract import tiny
+from tests.learning.small import PROMPT, QUICK, bases, maquette, paint, sets, train
+from torch import nn
+
+from maquette.adapters.attach import attach
+from maquette.adapters.base import ParamGroup
+from maquette.adapters.targets import select
+from maquette.config.load import load_config
+from maquette.config.optimization import AdafactorConfig, AdamWConfig, LionConfig, ProdigyConfig, ScheduleFreeConfig
+from maquette.config.schema import resolved
+from maquette.families.load import load_family
+from maquette.planning.costs import REACHED, Costs, Machine, counting
+from maquette.planning.plan import Plan, plan
+from maquette.planning.sizes import optimizer_bytes, times
+from maquette.planning.words import words_of
+from maquette.training.optim import build_optimizer, pack_state
+from maquette.training.seeds import rng_at
+
+__all__ = ["bases"]
+
+MIB = 2**20
+
+
+def planned(photos: Path, base: Path | str, **settings: object) -> Plan:
+    given = {**QUICK, "data.prompt": PROMPT, **{key.replace("__", "."): value for key, value in settings.items()}}
+    if given.get("adapter.kind") == "full":
+        given["adapter.rank"] = None
+    flags = {"SOURCE": photos, "--base": base}
+    return plan(load_config(flags=flags, sets=sets({k: v for k, v in given.items() if v is not None})), photos / "run")
+
+
+@pytest.mark.parametrize(
+    ("family", "kind", "text"),
+    [
+        ("sd1", "full", "full"),
+        ("sd2-v", "dora", "none"),
+        ("sdxl", "lokr", "lora"),
+    ],
+)
+def test_the_groups_are_those_that_training_has(family, kind, text, bases, tmp_path):
+    photos = paint(tmp_path / "photos")
+    told = planned(photos, bases(family), adapter__kind=kind, text_encoder__train=text, optimizer__lr=0.01)
+    settings = [f'adapter.kind="{kind}"', f'text_encoder.train="{text}"', "optimizer.lr=0.01"]
+    rank = [] if kind == "full" else ["adapter.rank=2"]
+    config = resolved(load_config(flags={"SOURCE": photos}, sets=[*settings, *rank]), pictures=3)
+    real = attach(config, load_family(bases(family)), steps=3, weight_decay=0.0, rng=rng_at(0, 0))
+    assert [(g.name, g.parameters, g.lr) for g in told.groups] == [
+        (g.name, sum(param.numel() for param in g.params), g.lr) for g in real.groups
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "modules", "per_rank", "parameters"),
+    [("sd1", 128, 199_296, 859_520_964), ("sd2", 128, 207_488, 865_910_724), ("sdxl", 560, 1_451_520, 2_567_463_684)],
+)
+def test_published_shapes_have_the_published_counts(name, modules, per_rank, parameters):
+    from importlib.resources import files
+
+    from maquette.families.parts import blank_unet
+
+    config = json.loads((files("maquette.families") / "configs" / f"{name}.json").read_text(encoding="utf-8"))
+    unet = blank_unet(config["unet"], name)
+    assert sum(param.numel() for param in unet.parameters()) == parameters
+    layers = [unet.get_submodule(path) for path in select(unet, "attention")]
+    assert len(layers) == modules
+    assert sum(layer.in_features + layer.out_features for layer in layers) == per_rank
+
+
+def test_a_run_writes_what_was_said(bases, tmp_path):
+    photos = paint(tmp_path / "photos", ("one", "two", "three", "four", "five"))
+    paint(photos, ("lying",), size=(16, 48))
+    settings = {
+        "training__steps": 4,
+        "checkpoints__every": 2,
+        "adapter__rank": 64,
+        "training__ema": {"half_life_images": 3.0},
+        "data__flip": True,
+        "class_images__prompt": "a dog",
+        "class_images__count": 3,
+        "class_images__steps": 1,
+        "data__captions": {"dropout": 0.5},
+    }
+    told = planned(photos, bases("sd1"), **settings)
+    run = train(photos, bases("sd1"), tmp_path / "run" / "dog", **settings)
+
+    def written(folder: Path) -> int:
+        return sum(path.stat().st_size for path in folder.rglob("*.safetensors"))
+
+    cached = list((run.root / "cache").rglob("*.safetensors"))
+    assert told.views + told.captions_kept == len(cached)
+    assert told.captions_kept == 3  # the caption, the class's, and the empty one
+    for name, folder in (("cache", run.root / "cache"), ("checkpoints", run.checkpoints), ("exports", run.export)):
+        assert told.disk[name] == pytest.approx(written(folder), rel=0.2), name
+    assert (told.pictures, told.class_images, told.class_images_to_make) == (6, 3, 3)
+    assert told.buckets == [((8, 32), 1), ((16, 16), 5)]
+    assert told.steps_per_pass == 6
+
+
+def test_planning_reads_no_weights_and_writes_nothing(bases, tmp_path):
+    base = tmp_path / "base"
+    tiny.save("sd1", base)
+    for file in base.rglob("*.safetensors"):
+        file.write_bytes(b"no weights")
+    photos = paint(tmp_path / "photos")
+    before = sorted(tmp_path.rglob("*"))
+    assert planned(photos, base).groups[0].parameters > 0
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_mistakes_are_those_of_training(bases, tmp_path, capsys):
+    photos = paint(tmp_path / "photos")
+    command = [photos, "--base", bases("sd1"), "--prompt", PROMPT, '--set=adapter.targets=["to_w"]']
+    assert [maquette(name, *command, *extra) for name, extra in (("plan", []), ("train", ["--out", tmp_path / "r"]))]
+    plan_said, train_said = capsys.readouterr().err.splitlines()[-2:]
+    assert plan_said == train_said
+    assert "to_w" in plan_said
+
+
+def test_the_page_can_be_read_in_a_pipe(bases, tmp_path, capsys):
+    photos = paint(tmp_path / "photos")
+    (photos / "one.txt").write_text("a photo of [trigger] dog " + "on the beach " * 30)
+    (photos / "two.txt").write_text("a red [trigger]")
+    (photos / "three.txt").write_text("a red [trigger]")
+    command = ["plan", photos, "--base", bases("sd1"), '--set=data.trigger="sks"', *(f"--set={s}" for s in sets(QUICK))]
+    assert maquette(*command) == 0
+    told = capsys.readouterr()
+    assert "1 x, 95 tokens: a photo of >sks< dog on the beach" in told.out
+    assert told.out.count("[cut: ") == 2  # what it means, and one caption
+    assert "2 x, 3 tokens: a red >sks<" in told.out
+    assert "\x1b" not in told.out
+    assert "Captions are longer than the text encoder reads, of 1 picture" in told.out
+    assert maquette(*command, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["groups"][0]["name"] == "denoiser"
+
+
+def test_words_are_the_encoders_pieces():
+    words = tiny.tokenizer()
+    [cut, plain] = words_of(words, [("dog " * 80, None), ("a sks dog", "sks"), ("a sks dog", "sks")])
+    assert (len(cut.pieces), cut.kept, cut.is_cut) == (80, 75, True)
+    assert plain == type(plain)("a sks dog", 2, ("a ", "sks ", "dog "), 3, (1,))
+
+
+@pytest.mark.parametrize(
+    "config",
+    [AdamWConfig(), ProdigyConfig(), ScheduleFreeConfig(), AdafactorConfig(), LionConfig()],
+    ids=lambda config: config.kind,
+)
+def test_optimizers_remember_as_much_as_was_said(config):
+    params = [nn.Parameter(torch.ones(48, 32)), nn.Parameter(torch.ones(200))]
+    groups = [ParamGroup("denoiser", params, 0.1)]
+    optimizer = build_optimizer(config, groups)
+    for param in params:
+        param.grad = torch.ones_like(param)
+    optimizer.step()
+    held = sum(tensor.nbytes for tensor in pack_state(optimizer).tensors.values() if tensor.numel() > 1)
+    assert optimizer_bytes(config, groups) == held
+
+
+def test_costs_are_those_of_the_arithmetic():
+    """A linear layer by hand: 2 m n k for each product; and a gradient of every size at the end."""
+    layer = nn.Linear(64, 32, bias=False, device="meta")
+    x = torch.empty(8, 64, device="meta", requires_grad=True)
+    with counting() as costs:
+        layer(x).sum().backward()
+    assert costs.flops == 3 * 2 * 8 * 64 * 32
+    grads = 4 * (8 * 64 + 64 * 32)
+    assert grads <= costs.peak <= grads + 4 * 2 * 8 * 32
+    assert costs.live <= costs.peak
+    assert Machine(1e9, math.inf, 0.0).seconds(costs) == pytest.approx(costs.flops / (REACHED * 1e9))
+    assert Machine(math.inf, 1e9, 0.0).seconds(Costs(product_bytes=5e8, other_bytes=5e8)) == 1.0
+
+
+def test_attention_keeps_no_weights_and_checkpointing_trades_memory_for_time(bases, tmp_path):
+    q = torch.empty(1, 2, 512, 16, device="meta", requires_grad=True)
+    with counting() as costs:
+        torch.nn.functional.scaled_dot_product_attention(q, q, q).sum().backward()
+    assert costs.peak < 2 * 512 * 512 * 4  # the weights alone
+    assert costs.flops == (2 + 5) * 2 * 2 * 512 * 512 * 16  # two products forward, five backward
+
+    photos = paint(tmp_path / "photos")
+    plain = planned(photos, bases("sd1"), training__batch_size=3)
+    saving = planned(photos, bases("sd1"), training__batch_size=3, training__gradient_checkpointing=True)
+    name = "activations and gradients"
+    assert saving.memory[name] < 0.8 * plain.memory[name]
+    assert saving.teraflop > 1.15 * plain.teraflop
+
+
+@pytest.mark.parametrize(("every", "steps", "count"), [(0, 5, 0), (2, 4, 3), (2, 5, 4), (10, 5, 2)])
+def test_what_is_due_is_counted_at_both_ends(every, steps, count):
+    assert times(every, steps) == count
+
+
+def test_the_activations_are_those_that_training_keeps():
+    """Against autograd's own count on a real model, where everything that is kept has been allocated on the way."""
+    family = tiny.sd1()
+    context = family.embed_text(family.tokenize([PROMPT]))["context"].detach()
+    kept: dict[int, torch.Tensor] = {}
+    own = {param.untyped_storage().data_ptr() for param in family.unet.parameters()}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        if tensor.untyped_storage().data_ptr() not in own:
+            kept[tensor.untyped_storage().data_ptr()] = tensor
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        loss = family.predict(torch.randn(2, 4, 8, 8), torch.ones(2), {"context": context.repeat(2, 1, 1)}).sum()
+    real = sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
+    del loss
+    family.unet.to("meta")
+    x, t = torch.empty(2, 4, 8, 8, device="meta"), torch.empty(2, device="meta")
+    with counting() as costs:
+        loss = family.predict(x, t, {"context": context.repeat(2, 1, 1).to("meta")}).sum()
+    assert loss.is_meta
+    assert costs.live == pytest.approx(real, rel=0.15)
