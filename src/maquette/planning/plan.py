@@ -29,6 +29,7 @@ from maquette.planning.words import Words, words_of
 from maquette.report.words import count_of
 from maquette.training.opening import check_fit, check_packages
 from maquette.training.previews import requests_of
+from maquette.training.scoring import check_scorers
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,7 @@ def plan(config: RunConfig, out: Path) -> Plan:
     check_packages(config, device)
     subjects = gather(config.model_copy(update={"class_images": None}))
     config = resolved(config, pictures=sum(not sample.is_class for sample in subjects.usable()))
+    check_scorers(config, subjects.usable())
     blank = blank_base(config, device)
     sizes = training_sizes(config.data, blank.family.default_size, blank.family.size_multiple)
     classes, to_make = class_images(config, blank.family.default_size)
@@ -116,7 +118,8 @@ def planned(config: RunConfig, blank: Blank, samples: Sequence[Sample], to_make:
     every = sum(param.numel() for module in family.modules.values() for param in module.parameters())
     frozen = frozen_bytes(config, blank)
     work, size, rows = shapes(dataset, steps)
-    costs = step_costs(blank, trainable, size, rows, text_trained=dataset.text_trained)
+    held_to_base = config.preservation is not None
+    costs = step_costs(blank, trainable, size, rows, text_trained=dataset.text_trained, preserved=held_to_base)
     counts = {"views": views, "parameters": numbers, "prompts": len(requests), "class images": to_make, "rows": rows}
     cached = cache_bytes([(views, costs.code_bytes), (len(texts), costs.text_bytes)])
     pixels = family.default_size[0] * family.default_size[1]

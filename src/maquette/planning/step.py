@@ -26,8 +26,13 @@ class StepCosts:
     text_bytes: int
 
 
-def step_costs(blank: Blank, trainable: Trainable, size: Size, rows: int, *, text_trained: bool) -> StepCosts:
-    """Count a micro-batch of ``rows`` pictures of one size; what is trained is brought to the dtype of the products."""
+def step_costs(
+    blank: Blank, trainable: Trainable, size: Size, rows: int, *, text_trained: bool, preserved: bool
+) -> StepCosts:
+    """Count a micro-batch of ``rows`` pictures of one size; what is trained is brought to the dtype of the products.
+
+    preserved: the model is also asked with words of its class, and held to what the base says to them.
+    """
     family = blank.family
     pixels = torch.empty(1, 3, *size, device=META)
     with torch.no_grad(), counting() as encoding:
@@ -44,13 +49,25 @@ def step_costs(blank: Blank, trainable: Trainable, size: Size, rows: int, *, tex
     known = {name: several(value, rows) for name, value in code.cond.items()}
     with trainable.routing(torch.zeros(rows, dtype=torch.long, device=META)), counting() as both:
         cond: Conditioning = {**known, **(family.embed_text(tokens) if text_trained else texts)}
-        loss = family.predict(x, t, cond).float().square().mean()
-        forward = replace(both)
-        loss.backward()
+        if preserved:
+            with torch.no_grad():
+                family.predict(x, t, cond)
+            forward = replace(both)
+            x, t, cond = twice(x), twice(t), {name: twice(value) for name, value in cond.items()}
+            family.predict(x, t, cond).float().square().mean().backward()
+        else:
+            loss = family.predict(x, t, cond).float().square().mean()
+            forward = replace(both)
+            loss.backward()
     kept = [code.mean, *([] if code.std is None else [code.std]), *code.cond.values()]
     return StepCosts(
         both, forward, encoding, sum(t.nbytes for t in kept), sum(t.nbytes for t in texts.values()) // rows
     )
+
+
+def twice(tensor: Tensor) -> Tensor:
+    """The rows of two questions in one forward pass."""
+    return torch.cat([tensor, tensor])
 
 
 def several(tensor: Tensor, rows: int) -> Tensor:

@@ -191,6 +191,9 @@ def test_attention_keeps_no_weights_and_checkpointing_trades_memory_for_time(bas
     name = "activations and gradients"
     assert saving.memory[name] < 0.8 * plain.memory[name]
     assert saving.teraflop > 1.15 * plain.teraflop
+    held = planned(photos, bases("sd1"), training__batch_size=3, data__trigger="sks", preservation__class_prompt="dog")
+    # Forward once, then forward and backward of twice the rows.
+    assert 2.2 * plain.teraflop < held.teraflop < 2.6 * plain.teraflop
 
 
 @pytest.mark.parametrize(("every", "steps", "count"), [(0, 5, 0), (2, 4, 3), (2, 5, 4), (10, 5, 2)])
