@@ -79,11 +79,12 @@ def grown(family: F, config: TokensConfig, rng: Generator) -> F:
 def starting_rows(
     config: TokensConfig, placeholder: str, table: Float[Tensor, "v d"], tokenizer: CLIPTokenizer, rng: Generator
 ) -> Float[Tensor, "n d"]:
-    """The first values of one placeholder's rows, in fp32 on the processor."""
-    known, count = table.float().cpu(), config.placeholders[placeholder]
+    """The first values of one placeholder's rows, in fp32 on the processor; shapes alone of a table that is no more."""
+    known, count = table.float(), config.placeholders[placeholder]
+    known = known if known.is_meta else known.cpu()
     match config.init:
         case "random":
-            return known.std() * torch.randn(count, known.shape[1], generator=rng)
+            return known.std() * torch.randn(count, known.shape[1], generator=rng).to(known)
         case "mean":
             return known.mean(dim=0).repeat(count, 1)
         case "word":

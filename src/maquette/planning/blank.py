@@ -7,6 +7,7 @@ from torch import nn
 
 from maquette.adapters.attach import attach
 from maquette.adapters.base import Trainable
+from maquette.adapters.tokens import grown
 from maquette.config.adapter import FullConfig
 from maquette.config.schema import RunConfig
 from maquette.families.base import Family
@@ -42,6 +43,8 @@ def blank_base(config: RunConfig, device: torch.device) -> Blank:
     for name, module in family.modules.items():
         if name != "vae" or not getattr(module, "config", {}).get("force_upcast"):
             nn.Module.to(module, dtype=held)
+    if config.tokens is not None:
+        family = grown(family, config.tokens, rng_at(config.training.seed, 0, stream="tokens"))
     return Blank(family, held, compute)
 
 

@@ -17,8 +17,6 @@ from maquette.data.gather import class_sources, gather, held_out, training_sizes
 from maquette.data.sample import Sample, Scan, Size, joined
 from maquette.data.scan import scan as scan_folder
 from maquette.families.placement import choose_device
-from maquette.families.sd import StableDiffusion
-from maquette.families.sdxl import StableDiffusionXL
 from maquette.generation.class_images import DEFAULT_COUNT
 from maquette.planning.blank import META, Blank, blank_base, blank_trainable, frozen_bytes
 from maquette.planning.costs import measured
@@ -102,7 +100,6 @@ def plan(config: RunConfig, out: Path) -> Plan:
 def planned(config: RunConfig, blank: Blank, samples: Sequence[Sample], to_make: int, device: torch.device) -> Plan:
     """The plan of a run over samples, without its warnings. ``config`` is resolved."""
     family, steps = blank.family, config.training.steps
-    assert isinstance(family, StableDiffusion | StableDiffusionXL)
     assert steps != "auto"
     requests = requests_of(config, samples)
     check_fit(config, family, requests)
@@ -145,7 +142,11 @@ def planned(config: RunConfig, blank: Blank, samples: Sequence[Sample], to_make:
         memory=memory(config, dataset, frozen, costs, trainable.groups, device),
         seconds=seconds(config, machine, costs, work, counts),
         teraflop=work * costs.both.flops / 1e12,
-        captions=words_of(family.tokenizer, [(s.caption, trigger_of(config, s)) for s in samples if not s.is_class]),
+        captions=words_of(
+            next(iter(family.tokenizers.values())),
+            [(s.caption, trigger_of(config, s)) for s in samples if not s.is_class],
+            family.words,
+        ),
         warnings=[],
     )
 

@@ -1,9 +1,11 @@
 """Captions as the text encoder will see them: pieces, what is cut off, and where the trigger is."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from transformers import CLIPTokenizer
+
+from maquette.config.words import written_out
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +28,28 @@ class Words:
         return self.kept < len(self.pieces)
 
 
-def words_of(tokenizer: CLIPTokenizer, captions: Iterable[tuple[str, str | None]]) -> list[Words]:
-    """Each caption that there is, once. captions: of every picture, with the trigger of its concept."""
+def words_of(
+    tokenizer: CLIPTokenizer,
+    captions: Iterable[tuple[str, str | None]],
+    placeholders: Mapping[str, Sequence[str]] | None = None,
+) -> list[Words]:
+    """Each caption that there is, once.
+
+    captions: of every picture, with the trigger of its concept. placeholders: words with the new tokens that they stand
+    for, which count as a trigger's.
+    """
+    placeholders = placeholders or {}
     counts: dict[tuple[str, str | None], int] = {}
     for pair in captions:
         counts[pair] = counts.get(pair, 0) + 1
     room = tokenizer.model_max_length - 2  # behind the start and before the end
-    return [_words(tokenizer, caption, trigger, times, room) for (caption, trigger), times in counts.items()]
+    found = []
+    for (caption, trigger), times in counts.items():
+        words = _words(tokenizer, written_out(caption, placeholders), trigger, times, room)
+        new = {token for tokens in placeholders.values() for token in tokens}
+        marked = {i for i, piece in enumerate(words.pieces) if piece.strip() in new}
+        found.append(replace(words, caption=caption, trigger=tuple(sorted({*words.trigger, *marked}))))
+    return found
 
 
 def _words(tokenizer: CLIPTokenizer, caption: str, trigger: str | None, times: int, room: int) -> Words:

@@ -57,6 +57,15 @@ def test_the_groups_are_those_that_training_has(family, kind, text, bases, tmp_p
     ]
 
 
+def test_new_tokens_are_planned_as_they_are_learned(bases, tmp_path):
+    photos = paint(tmp_path / "photos")
+    told = planned(photos, bases("sdxl"), data__prompt="a TOK dog", tokens__placeholders={"TOK": 2}, training__steps=4)
+    # Two rows for each of the encoders, 32 and 40 wide, for the first half of the run.
+    assert [(g.parameters, g.halt_at) for g in told.groups[1:]] == [(2 * 32, 2), (2 * 40, 2)]
+    [words] = told.captions
+    assert (words.pieces, words.trigger) == (("a ", "<s0>", "<s1>", "dog "), (1, 2))
+
+
 @pytest.mark.parametrize(
     ("name", "modules", "per_rank", "parameters"),
     [("sd1", 128, 199_296, 859_520_964), ("sd2", 128, 207_488, 865_910_724), ("sdxl", 560, 1_451_520, 2_567_463_684)],
