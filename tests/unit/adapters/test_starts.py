@@ -255,7 +255,7 @@ def test_eva_takes_the_directions_in_which_inputs_vary_most():
         torch.testing.assert_close(down @ down.T, torch.eye(2), rtol=0, atol=1e-4)
         held = (torch.cat(rows).double() @ down.T.double()).square().sum() / S.square().sum()
         best = float(S[:2].square().sum() / S.square().sum())
-        assert float(held) == pytest.approx(best, abs=1e-4)
+        assert float(held.detach()) == pytest.approx(best, abs=1e-4)
         assert told.layers[f"denoiser.{path}"].energy == pytest.approx(best, abs=1e-4)
         assert not up.any()
 

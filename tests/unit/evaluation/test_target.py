@@ -18,7 +18,7 @@ def run(tmp_path: Path) -> Path:
     for step in (20, 40):
         file = root / "export" / "steps" / f"mug-step{step:08d}.safetensors"
         file.parent.mkdir(exist_ok=True)
-        write_tensors(file, {"x": torch.zeros(1)}, {})
+        write_tensors(file, {"lora_unet_x.alpha": torch.zeros(1)}, {})
     return root
 
 
@@ -49,7 +49,7 @@ def test_an_adapter_file_tells_its_trigger_and_shares_no_folder_with_its_namesak
     homes = []
     for place in ("one", "two"):
         file = tmp_path / place / "pytorch_lora_weights.safetensors"
-        write_tensors(file, {"x": torch.zeros(1)}, {"modelspec.trigger_phrase": "sks mug"})
+        write_tensors(file, {"lora_unet_x.alpha": torch.zeros(1)}, {"modelspec.trigger_phrase": "sks mug"})
         target = only(file)
         assert target.trigger == "sks mug"
         homes.append(target.home)

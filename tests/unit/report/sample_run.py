@@ -55,7 +55,7 @@ def events_until(run: RunDir, last: int, prompts: Sequence[str] = PROMPTS, seeds
 def export(path: Path, metadata: Mapping[str, str]) -> None:
     """An adapter file, as far as a reader of headers can tell."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_file({"weight": np.zeros((8, 8), dtype=np.float32)}, path, dict(metadata))
+    save_file({"lora_unet_x.lora_down.weight": np.zeros((8, 8), dtype=np.float32)}, path, dict(metadata))
 
 
 def write_run(
