@@ -63,6 +63,7 @@ FROZEN = {
         "--out",
     ],
     "init": ["FILE", "--preset"],
+    "migrate": ["COMMAND", "--out"],
     "plan": ["SOURCE", "--prompt", "--base", "--out", "--preset", "--device", "--set", "--json"],
     "presets": ["NAME"],
     "publish": ["FOLDER", "NAME", "--public"],

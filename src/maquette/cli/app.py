@@ -20,6 +20,7 @@ from maquette.cli.evaluate import evaluate
 from maquette.cli.fuse import fuse
 from maquette.cli.generate import generate
 from maquette.cli.init import init
+from maquette.cli.migrate import migrate
 from maquette.cli.plan import plan
 from maquette.cli.presets import presets
 from maquette.cli.publish import publish
@@ -52,6 +53,7 @@ app.command()(fuse)
 app.command()(config)
 app.command()(presets)
 app.command()(init)
+app.command(context_settings={"ignore_unknown_options": True})(migrate)  # the flags are another trainer's
 app.add_typer(world_app, name="world")
 
 

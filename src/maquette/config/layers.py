@@ -4,6 +4,7 @@ import logging
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from maquette.config.keys import Table, keys, tables
@@ -187,6 +188,7 @@ def _typed(text: str) -> object:
         return text
 
 
+@cache
 def _default_kind(path: str) -> str:
     value: object = RunConfig()
     for part in [*path.split("."), "kind"]:

@@ -8,8 +8,10 @@ from typing import Annotated, Literal, Union, get_args, get_origin
 from annotated_types import Ge, Gt, Le, Lt, MultipleOf
 from pydantic.fields import FieldInfo
 
-from maquette.config.foreign import OTHERS, REFERENCE, Foreign
+from maquette.config.answer import Foreign
+from maquette.config.foreign import OTHERS, REFERENCE
 from maquette.config.keys import Table, tables
+from maquette.config.kohya import KOHYA
 from maquette.config.schema import RunConfig
 from maquette.config.section import Section
 from maquette.config.suite import SuiteConfig
@@ -26,6 +28,12 @@ the defaults below, `--preset NAME`, the TOML file, the flags of `maquette train
 "Source" says where a default comes from. S0 is a style-pack LoRA report, S1 the advanced DreamBooth LoRA training of
 SDXL (diffusers), S2 a course's face LoRA, S3 DreamBooth in PaddleMIX, S4 Kandinsky 2.2 in PaddleMIX; other names are
 projects (diffusers, peft, kohya's sd-scripts) and papers."""
+
+_MIGRATE = """\
+`maquette migrate "accelerate launch train_dreambooth_lora_sdxl.py --rank=8 ..."` goes by these tables and writes a
+TOML file for `maquette train`: from a command line, from a shell script that holds one (with its `export` lines), or
+from kohya's TOML files of settings and of data. Each line says which flag it comes from, or that it is the script's
+own default. What cannot be taken over is named with the reason, on the screen and at the end of the file."""
 
 _WORDS: Mapping[object, str] = {bool: "true or false", str: "text", int: "whole number", float: "number", Path: "path"}
 
@@ -44,10 +52,11 @@ def flags_markdown() -> str:
     parts = [
         _MADE,
         "# Flags of other trainers",
-        "What each flag of the reference trainers (diffusers' scripts and their ports) is here: a key of the "
-        "[configuration](configuration.md), needless because, refused because, or not yet.",
+        "What each flag of the reference trainers (diffusers' scripts and their ports, kohya's sd-scripts) is here: a "
+        "key of the [configuration](configuration.md), needless because, refused because, or not yet.",
+        _MIGRATE,
     ]
-    for group, flags in REFERENCE.items():
+    for group, flags in {**REFERENCE, **KOHYA}.items():
         parts += [f"## {group}", _rows("flag", flags)]
     parts += ["## Names from other trainers", "These bring a hint when they are used as a key.", _rows("name", OTHERS)]
     return "\n\n".join(parts) + "\n"
