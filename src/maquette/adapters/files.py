@@ -9,6 +9,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from maquette.adapters.paddle import FORMAT, SUFFIX, from_paddle, read_paddle
 from maquette.errors import CheckpointError
 from maquette.runs.files import replacing
 
@@ -24,7 +25,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors and metadata of a safetensors file.
+    """Tensors and metadata of a safetensors file, or the tensors of a .pdparams file, all in torch's layout.
 
     Raises CheckpointError for a file that is missing, damaged or of another format.
     """
@@ -33,8 +34,11 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             f"{path}: a {path.suffix} file can run code when it is opened, so it is not read. Convert it to "
             "safetensors with the tool that made it."
         )
+    if path.suffix == SUFFIX and path.exists():
+        return read_paddle(path), {}
     try:
-        return load_file(path), read_metadata(path)
+        tensors, metadata = load_file(path), read_metadata(path)
+        return from_paddle(tensors) if metadata.get("format") == FORMAT else tensors, metadata
     except FileNotFoundError:
         raise CheckpointError(
             f"{path}: there is no such file. Give an adapter's .safetensors file or its folder."
@@ -51,7 +55,9 @@ def read_metadata(path: Path) -> dict[str, str]:
 
 
 def tensor_names(path: Path) -> list[str]:
-    """The names of a safetensors file's tensors; none where there is no such file, or it is damaged."""
+    """The names of a safetensors file's tensors; none where there is no such file, or it is damaged or pickled."""
+    if path.suffix == SUFFIX:
+        return []
     try:
         return [name for name in _header(path) if name != "__metadata__"]
     except (OSError, ValueError, struct.error, MemoryError):

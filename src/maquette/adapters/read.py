@@ -1,4 +1,4 @@
-"""Adapter files of any origin: kohya, diffusers old and new, peft folders, LyCORIS; read whole or refused."""
+"""Adapter files of any origin: kohya, diffusers, peft, LyCORIS, ai-toolkit, ppdiffusers; read whole or refused."""
 
 import json
 import logging
@@ -17,6 +17,7 @@ from maquette.adapters.embeddings import is_embedding
 from maquette.adapters.files import read_tensors
 from maquette.adapters.fit import check_shapes, check_whole, origin
 from maquette.adapters.keys import Layout
+from maquette.adapters.paddle import SUFFIX
 from maquette.errors import CheckpointError
 from maquette.families.weights import some
 
@@ -87,12 +88,13 @@ def locate(path: Path) -> Path:
     if not path.is_dir():
         return path
     files = [file for file in tensor_files(path) if not is_embedding(file)]
+    files = files or sorted(path.glob(f"[!.]*{SUFFIX}"))
     exact = [file for file in files if file.name != "pytorch_lora_weights.safetensors"]
     for choice in (files, exact):
         if len(choice) == 1:
             return choice[0]
     found = f"it holds {', '.join(file.name for file in files)}; name one of them" if files else "it holds none"
-    raise CheckpointError(f"{path}: expected one adapter file (.safetensors) in this folder, but {found}.")
+    raise CheckpointError(f"{path}: expected one adapter file (.safetensors, .pdparams) in this folder, but {found}.")
 
 
 def tensor_files(folder: Path) -> list[Path]:

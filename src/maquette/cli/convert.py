@@ -25,7 +25,8 @@ def convert(
 ) -> None:
     """Write an adapter in another dialect; the new file is read back and compared before it is kept.
 
-    Reads LoRA and DoRA of kohya, diffusers (old and new) and peft, and LoHa and LoKr of LyCORIS.
+    Reads LoRA and DoRA of kohya, diffusers (old and new), peft, ai-toolkit and ppdiffusers (.pdparams), and LoHa and
+    LoKr of LyCORIS.
     """
     if not file.exists():
         raise ConfigError(f"FILE {file}: there is no such file or folder.")
