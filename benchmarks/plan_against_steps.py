@@ -30,7 +30,7 @@ def step_of(config: dict, side: int, rows: int, dtype: torch.dtype, device: str)
     torch.nn.Module.to(unet, dtype=dtype).requires_grad_(requires_grad=False)
     [part] = denoiser_parts(LoraConfig(rank=4), unet, ParamGroup("denoiser", (), 1e-4), torch.Generator())
     if device == "meta":
-        for param in part.group.params:
+        for param in (param for group in part.groups for param in group.params):
             param.data = param.data.to(dtype)
     x = torch.randn(rows, config["in_channels"], side, side).to(device, dtype)
     context = torch.randn(rows, 77, config["cross_attention_dim"]).to(device, dtype)
