@@ -17,11 +17,21 @@ BASES = {"maquette64": "sd1", "sd1": "sd1", "sd2": "sd2-v", "sdxl": "sdxl"}
 TINY = {"training.steps": 2, "schedule.warmup_steps": 0, "preview.steps": 2, "logging.trackers": []}
 
 
+def folders(root: Path) -> Path:
+    """A pack of two concepts."""
+    for concept in ("sks", "dog"):
+        paint(root / concept, (f"{concept} one", f"{concept} two"), (64, 64))
+    return root
+
+
 @pytest.mark.parametrize("name", preset_names())
 def test_a_recipe_starts_and_ends(name: str, bases: Callable[[str], Path], tmp_path: Path):
-    photos = paint(tmp_path / "photos", ("one", "two", "three"), (64, 64))
     preset = load_config(preset=name)
     settings = dict(TINY)
+    photos, prompt = (paint(tmp_path / "photos", ("one", "two", "three"), (64, 64)), PROMPT)
+    if preset.pack is not None:
+        photos, prompt = folders(tmp_path / "folders"), "a photo of [trigger]"
+        settings |= {"training.steps": "auto", "pack.steps_per_concept": 1}
     # What depends on the size of the base, on the network, or on a GPU; everything else is the recipe's own.
     if preset.data.resolution is not None:
         settings["data.resolution"] = 64
@@ -35,9 +45,9 @@ def test_a_recipe_starts_and_ends(name: str, bases: Callable[[str], Path], tmp_p
             settings |= {"adapter.init.batches": 2}
     if preset.model.vae is not None:
         settings["model.vae"] = str(bases("sdxl") / "vae")
-    prompt = PROMPT if preset.tokens is None else PROMPT.replace("sks", "TOK")
-    if preset.tokens is not None and preset.tokens.init == "word":
-        settings["tokens.words"] = {"TOK": "dog"}  # the tiny vocabulary has few whole words
+    if preset.tokens is not None:
+        prompt = PROMPT.replace("sks", "TOK")
+        settings |= {"tokens.words": {"TOK": "dog"}} if preset.tokens.init == "word" else {}  # few words are whole here
     flags = {"SOURCE": photos, "--prompt": prompt, "--base": bases(BASES[name.split("-")[0]])}
     config = load_config(preset=name, flags=flags, sets=sets(settings))
     log = events(run(config, out=tmp_path / "run"))

@@ -10,6 +10,8 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from maquette.errors import ConfigError
+
 if TYPE_CHECKING:
     from maquette.data.check import Report
     from maquette.data.sample import Finding
@@ -18,7 +20,7 @@ STYLES = {"error": "bold red", "warning": "yellow", "note": "dim"}
 
 
 def check(
-    folder: Annotated[Path, typer.Argument(help="Folder of pictures, as `maquette train` takes it.")],
+    folder: Annotated[Path, typer.Argument(help="Folder of pictures or TOML file, as `maquette train` takes it.")],
     prompt: Annotated[str | None, typer.Option("--prompt", help="The caption of all pictures.")] = None,
     trigger: Annotated[str | None, typer.Option("--trigger", help='What "[trigger]" stands for in captions.')] = None,
     resolution: Annotated[
@@ -27,17 +29,14 @@ def check(
     placeholder: Annotated[
         list[str] | None, typer.Option("--placeholder", help="A word that new tokens are to be learned for ([tokens]).")
     ] = None,
+    is_pack: Annotated[bool, typer.Option("--pack", help="Each folder in FOLDER is a concept of its own.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Report on a folder of pictures: what cannot be read, is too small, doubled, or badly captioned.
 
     Exit code 0: training would accept it, whatever the warnings. 1: it would not. Nothing is changed.
     """
-    from maquette.data.check import check as check_folder
-    from maquette.data.sample import Source
-
-    source = Source(folder, prompt=prompt, trigger=trigger)
-    report = check_folder(source, resolution=resolution, placeholders=placeholder or ())
+    report = _report(folder, prompt, trigger, resolution, placeholder or [], is_pack=is_pack)
     if as_json:
         typer.echo(json.dumps(report.as_json(), indent=2, ensure_ascii=False))
     else:
@@ -46,10 +45,44 @@ def check(
         raise typer.Exit(1)
 
 
+def _report(
+    folder: Path, prompt: str | None, trigger: str | None, resolution: int, placeholders: list[str], *, is_pack: bool
+) -> Report:
+    from maquette.data.check import check as check_folder
+    from maquette.data.check import check_concepts
+    from maquette.data.sample import Source
+
+    is_file = folder.suffix == ".toml"
+    if not is_file and not is_pack:
+        source = Source(folder, prompt=prompt, trigger=trigger)
+        return check_folder(source, resolution=resolution, placeholders=placeholders)
+    from maquette.config.data import DataConfig
+    from maquette.config.load import load_config, require_pictures
+    from maquette.config.pack import PackConfig
+    from maquette.config.schema import RunConfig
+    from maquette.data.gather import subject_sources
+    from maquette.data.pack import unpacked
+
+    if is_file and (is_pack or prompt is not None or trigger is not None):
+        raise ConfigError(f"{folder}: says by itself what its pictures are; leave out --pack, --prompt and --trigger.")
+    if trigger is not None:
+        raise ConfigError("--trigger: the folders of a pack are called by their own names; leave it out.")
+    if prompt is not None and "[trigger]" not in prompt:
+        raise ConfigError('--prompt: calls all concepts of the pack alike; write "[trigger]" where the name belongs.')
+    config = (
+        load_config(folder) if is_file else RunConfig(data=DataConfig(folder=folder, prompt=prompt), pack=PackConfig())
+    )
+    require_pictures(config)
+    sources = subject_sources(unpacked(config))
+    return check_concepts(str(folder), sources, resolution=resolution, placeholders=placeholders)
+
+
 def _show(report: Report, console: Console) -> None:
     class_images = f", {report.num_class_images} class images" if report.num_class_images else ""
     draws = f" ({report.num_draws} with repeats)" if report.num_draws != report.num_pictures else ""
     console.print(f"[bold]{escape(report.folder)}[/bold]: {report.num_pictures} pictures{draws}{class_images}")
+    for called, count in report.concepts:
+        console.print(f"  {count:>5} of {escape(called) or '(no trigger)'}")
     console.print(f"Sizes (height x width) at resolution {report.resolution}:")
     longest = max((count for _, count in report.sizes), default=0)
     for (height, width), count in report.sizes:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from maquette.config.adapter import DoraConfig, FullConfig, LoraConfig, NoAdapterConfig
 from maquette.config.factors import Displaced, EqualRatesConfig, GaussianConfig, KaimingConfig, LoraGaConfig
 from maquette.config.optimization import ProdigyConfig, ScheduleFreeConfig
+from maquette.config.pack import pack_problems
 from maquette.config.section import Section
 from maquette.config.token_checks import token_problems
 
@@ -38,11 +39,13 @@ def contradictions(config: "RunConfig") -> list[Problem]:
         _model,
         _sources,
         _words,
+        _tags,
         _shapes,
         _views,
         _class_images,
         _preservation,
         _factors,
+        pack_problems,
         _text_encoder,
         token_problems,
         _optimizer,
@@ -90,8 +93,8 @@ def _sources(config: "RunConfig") -> Iterator[tuple[str, str]]:
 
 
 def _words(config: "RunConfig") -> Iterator[tuple[str, str]]:
-    places = [("data", config.data), *((f"concepts.{i}", concept) for i, concept in enumerate(config.concepts))]
-    for path, place in places:
+    concepts = [(f"concepts.{i}", concept) for i, concept in enumerate(config.concepts)]
+    for path, place in [*([("data", config.data)] if config.pack is None else []), *concepts]:
         if place.prompt is None:
             continue
         if place.trigger is None:
@@ -99,7 +102,15 @@ def _words(config: "RunConfig") -> Iterator[tuple[str, str]]:
                 yield f"{path}.prompt", f'says "{TRIGGER}", but there is no {path}.trigger to put there; give one.'
         elif TRIGGER not in place.prompt and place.trigger not in place.prompt:
             yield f"{path}.trigger", f'is not in {path}.prompt; write "{TRIGGER}" where it belongs, or remove it.'
+
+
+def _tags(config: "RunConfig") -> Iterator[tuple[str, str]]:
+    for i, concept in enumerate(config.concepts):
+        if concept.prompt is not None and (concept.phrase is not None or concept.tags):
+            yield f"concepts.{i}.prompt", "is the whole caption, beside which phrase and tags have no place; keep one."
     captions = config.data.captions
+    if captions.flip_tag is not None and not config.data.flip:
+        yield "data.captions.flip_tag", "has no effect without data.flip = true."
     if captions.keep_tokens and not captions.shuffle:
         yield "data.captions.keep_tokens", "has no effect without data.captions.shuffle = true."
 

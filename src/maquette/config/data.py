@@ -1,5 +1,6 @@
 """The sections about pictures: which ones to learn, how they are cut and captioned, and which ones keep the class."""
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -17,6 +18,12 @@ class CaptionConfig(Section):
     """Draw the order of the comma-separated tags afresh each time. Source: kohya's shuffle_caption, off there too."""
     keep_tokens: Whole = 0
     """How many leading tags stay in place when the others are shuffled. Source: kohya's keep_tokens, 0 there too."""
+    flip_tag: Text | None = None
+    """A tag that is added to the caption of a mirrored picture, so that the tag learns the mirroring and not what is
+    learned beside it. Source: S0 ("horizontal_flip")."""
+    name_tag: bool = False
+    """Add the picture's file name, without its ending, as a tag. Source: S0, whose files are named for what they show.
+    """
 
 
 class CacheConfig(Section):
@@ -40,6 +47,15 @@ class ConceptConfig(Section):
     """The caption of all its pictures; replaces caption files. "[trigger]" stands for the trigger."""
     trigger: Text | None = None
     """The word or words that stand for it, put where captions say "[trigger]"."""
+    phrase: Text | None = None
+    """Tags that all its pictures share ("purple, lineart"). With phrase or tags each caption is the trigger, the phrase
+    and the picture's own tags. Source: S0 (the "style" of its tag.json)."""
+    tags: Mapping[Text, str] = {}
+    """Tags of single pictures, by file name without its ending: {apple = "apple, fruit"}. Pictures that are not named
+    here take theirs from a caption file beside them. Source: S0 (the "item" of its tag.json)."""
+    virtual: bool = False
+    """Learned beside the others to keep what the base knows, as various pictures of good quality do, and never called:
+    not previewed, not scored, not named as a trigger. Source: S0 (virtual styles)."""
     repeats: Count = 1
     """How often each picture counts in one pass over the data."""
     class_prompt: Text | None = None

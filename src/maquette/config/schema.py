@@ -26,6 +26,7 @@ from maquette.config.optimization import (
     ScheduleConfig,
     TrainingConfig,
 )
+from maquette.config.pack import PackConfig
 from maquette.config.running import (
     CheckpointsConfig,
     LoggingConfig,
@@ -47,6 +48,7 @@ class RunConfig(Section):
     data: DataConfig = DataConfig()
     concepts: Annotated[tuple[ConceptConfig, ...], Field(strict=False)] = ()
     """Several things learned together, each with its own pictures and words; instead of data.folder."""
+    pack: PackConfig | None = None
     class_images: ClassImagesConfig | None = None
     preservation: PreservationConfig | None = None
     adapter: AdapterConfig = LoraConfig()

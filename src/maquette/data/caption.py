@@ -1,6 +1,7 @@
 """What is written about a picture: the trigger put in, tags shuffled, captions dropped. Pure functions."""
 
 import re
+from dataclasses import dataclass
 from random import Random
 
 PLACEHOLDER = "[trigger]"
@@ -35,13 +36,57 @@ def as_class(caption: str, trigger: str | None, class_prompt: str) -> str:
     return _whole(trigger).sub(lambda _: class_prompt, caption)
 
 
-def drawn(caption: str, rng: Random, *, dropout: float = 0.0, shuffle: bool = False, keep_tokens: int = 0) -> str:
-    """The caption of one draw: empty with probability ``dropout``, its tags after the first ``keep_tokens`` shuffled.
+@dataclass(frozen=True, slots=True)
+class Tagged:
+    """A caption in two parts: what leads it in every draw (a trigger, a style), and the picture's own tags behind that.
 
-    Tags are what stands between commas.
+    Both are tags with commas between them. Source: S0.
+    """
+
+    lead: str
+    tags: str
+
+    def text(self, rng: Random | None = None, extra: str | None = None) -> str:
+        """The caption; ``rng`` draws the order of the tags behind the lead, ``extra`` is one tag more among them.
+
+        Spaces and commas are tidied in the order in which S0 does it, in one pass each: a tag that is empty can still
+        leave a comma at the end.
+        """
+        tags = self.tags if extra is None else f"{self.tags},{extra}"
+        parts = tags.replace("  ", " ").split(",") if tags else []
+        if rng is not None:
+            rng.shuffle(parts)
+        text = ",".join([self.lead, *parts])
+        for untidy, tidy in (("  ", " "), (",,", ","), (", ", ",")):
+            text = text.replace(untidy, tidy)
+        return text
+
+
+def with_tag(caption: str, tag: str) -> str:
+    """The caption with one tag more at its end; an empty caption stays empty."""
+    return f"{caption}, {tag}" if caption else caption
+
+
+def drawn(
+    caption: str | Tagged,
+    rng: Random,
+    *,
+    dropout: float = 0.0,
+    shuffle: bool = False,
+    keep_tokens: int = 0,
+    extra: str | None = None,
+) -> str:
+    """The caption of one draw: empty with probability ``dropout``, its tags shuffled but for those that lead it.
+
+    keep_tokens: how many tags lead a caption that is plain text. extra: one tag more. Tags are what stands between
+    commas.
     """
     if rng.random() < dropout:
         return ""
+    if isinstance(caption, Tagged):
+        return caption.text(rng if shuffle else None, extra)
+    if extra is not None:
+        caption = with_tag(caption, extra)
     if not shuffle:
         return caption
     tags = [tag for tag in (part.strip() for part in caption.split(",")) if tag]

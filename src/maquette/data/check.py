@@ -3,13 +3,13 @@
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import PurePosixPath
 
 from maquette.data.buckets import bucket_sizes, nearest_size, size_findings
 from maquette.data.caption import has_words
 from maquette.data.placeholders import placeholder_findings
-from maquette.data.sample import Finding, Sample, Size, Source
+from maquette.data.sample import Finding, Sample, Scan, Size, Source, joined
 from maquette.data.scan import scan
 
 ALIKE = 6
@@ -32,7 +32,11 @@ COMMON = frozenset((
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A data set as ``maquette check`` found it. sizes: how many pictures are trained at each (height, width)."""
+    """A data set as ``maquette check`` found it.
+
+    sizes: how many pictures are trained at each (height, width). concepts: trigger and number of pictures of each of
+    several concepts; empty for a single one.
+    """
 
     folder: str
     resolution: int
@@ -41,6 +45,7 @@ class Report:
     num_draws: int
     sizes: tuple[tuple[Size, int], ...]
     findings: tuple[Finding, ...]
+    concepts: tuple[tuple[str, int], ...] = ()
 
     @property
     def is_usable(self) -> bool:
@@ -59,11 +64,62 @@ def check(source: Source, *, resolution: int = 512, placeholders: Sequence[str] 
     Sizes are those of the published bases, whose sides are multiples of 64, or of 8 at a resolution that is none.
     """
     found = scan(source)
+    about = shared_words(_subject(found), source.trigger)
+    return _report(str(source.folder), found, resolution, [*about, *placeholder_findings(found.samples, placeholders)])
+
+
+def check_concepts(
+    folder: str, sources: Sequence[Source], *, resolution: int = 512, placeholders: Sequence[str] = ()
+) -> Report:
+    """The same for several concepts that are learned together; names begin with the folder of their concept."""
+    scans = [_named(scan(source), source) for source in sources]
+    about = [finding for one, source in zip(scans, sources, strict=True) for finding in _about(one, source)]
+    found = joined(scans)
+    about += [*triggers_alike(sources), *placeholder_findings(found.samples, placeholders)]
+    report = _report(folder, found, resolution, about)
+    counts = tuple((source.trigger or "", len(_subject(one))) for one, source in zip(scans, sources, strict=True))
+    return replace(report, concepts=counts)
+
+
+def triggers_alike(sources: Sequence[Source]) -> list[Finding]:
+    """Triggers that hold another one: who calls the longer one also calls the shorter."""
+    triggers = [source.trigger for source in sources if source.trigger]
+    inside = tuple(
+        f'"{one}" in "{other}"' for one in triggers for other in triggers if one != other and has_words(other, one)
+    )
+    message = "Triggers hold each other, so that one cannot be called alone; rename one of each pair:"
+    return [Finding("warning", "triggers-alike", message, inside)] if inside else []
+
+
+def _about(found: Scan, source: Source) -> list[Finding]:
+    """Shared words of one concept; a phrase is shared because somebody wrote it for all."""
+    if source.is_tagged:
+        return []
+    shared = shared_words(_subject(found), source.trigger)
+    return [replace(finding, message=f"{source.folder.name}: {finding.message}") for finding in shared]
+
+
+def _named(found: Scan, source: Source) -> Scan:
+    """A scan whose pictures are named with their concept's folder: several folders may hold a 000.png."""
+    folder = source.folder.name
+    return Scan(
+        tuple(replace(sample, name=f"{folder}/{sample.name}") for sample in found.samples),
+        tuple(
+            replace(finding, names=tuple(f"{folder}/{name}" for name in finding.names)) for finding in found.findings
+        ),
+    )
+
+
+def _subject(found: Scan) -> list[Sample]:
+    return [sample for sample in found.samples if not sample.is_class]
+
+
+def _report(folder: str, found: Scan, resolution: int, about_words: Sequence[Finding]) -> Report:
     sizes = bucket_sizes(resolution, 64 if resolution % 64 == 0 and resolution >= 256 else 8)
     counts = Counter(nearest_size(sample.size, sizes) for sample in found.samples)
-    subject = [sample for sample in found.samples if not sample.is_class]
+    subject = _subject(found)
     return Report(
-        folder=str(source.folder),
+        folder=folder,
         resolution=resolution,
         num_pictures=len(subject),
         num_class_images=len(found.samples) - len(subject),
@@ -73,9 +129,8 @@ def check(source: Source, *, resolution: int = 512, placeholders: Sequence[str] 
             *found.findings,
             *size_findings(found.samples, sizes, upscale=False),
             *duplicates(found.samples),
-            *shared_words(subject, source.trigger),
+            *about_words,
             *imbalance(found.samples),
-            *placeholder_findings(found.samples, placeholders),
         ),
     )
 

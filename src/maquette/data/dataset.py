@@ -17,7 +17,7 @@ from maquette.config.schema import RunConfig
 from maquette.data import mix
 from maquette.data.buckets import nearest_size
 from maquette.data.cache import Cache, key_of
-from maquette.data.caption import as_class, drawn
+from maquette.data.caption import as_class, drawn, with_tag
 from maquette.data.encode import Encoders, collated, concatenated, encoders
 from maquette.data.gather import training_sizes
 from maquette.data.image import show_mask
@@ -135,7 +135,10 @@ class Dataset:
     def _batch(self, step: int, rows: mix.MicroBatch) -> TrainBatch:
         drawn = list(zip(rows.indices, rows.slots, strict=True))
         views = [self._view(i, Random(f"{self.seed}/view/{step}/{slot}")) for i, slot in drawn]
-        texts = [self._caption(i, Random(f"{self.seed}/caption/{step}/{slot}")) for i, slot in drawn]
+        texts = [
+            self._caption(i, Random(f"{self.seed}/caption/{step}/{slot}"), view)
+            for (i, slot), view in zip(drawn, views, strict=True)
+        ]
         is_settled = self.text_settled_at is not None and step >= self.text_settled_at
         as_tokens = self.text_trained and not is_settled
         batch = self._collated(rows.indices, views, texts, rows.weights, as_tokens)
@@ -206,19 +209,35 @@ class Dataset:
         original, crop = self.samples[index].size, self.config.crop == "random"
         return random_view(original, self.size_of(index), rng, crop=crop, flip=self.config.flip)
 
-    def _caption(self, index: int, rng: Random) -> str:
+    def _caption(self, index: int, rng: Random, view: View) -> str:
         """A subject's caption as it is drawn; class images keep theirs, which is what they are there to preserve."""
         sample, how = self.samples[index], self.config.captions
         if sample.is_class:
             return sample.caption
-        return drawn(sample.caption, rng, dropout=how.dropout, shuffle=how.shuffle, keep_tokens=how.keep_tokens)
+        return drawn(
+            sample.tagged or sample.caption,
+            rng,
+            dropout=how.dropout,
+            shuffle=how.shuffle,
+            keep_tokens=how.keep_tokens,
+            extra=how.flip_tag if view.flip else None,
+        )
 
     def _captions(self) -> list[str]:
         """Every text that can be drawn, if tags are not shuffled."""
         dropped = [""] if self.config.captions.dropout > 0 else []
-        texts = [sample.caption for sample in self.samples]
-        classes = self._class_texts(range(len(self.samples)), texts) if self.classes else []
+        texts = [text for i in range(len(self.samples)) for text in self._texts_of(i)]
+        owners = [i for i in range(len(self.samples)) for _ in self._texts_of(i)]
+        classes = self._class_texts(owners, texts) if self.classes else []
         return list(dict.fromkeys([*dropped, *texts, *classes]))
+
+    def _texts_of(self, index: int) -> list[str]:
+        """The captions of one picture: as it is, and mirrored where that has a tag of its own."""
+        sample, flip_tag = self.samples[index], self.config.captions.flip_tag
+        if flip_tag is None or sample.is_class:
+            return [sample.caption]
+        mirrored = sample.tagged.text(extra=flip_tag) if sample.tagged else with_tag(sample.caption, flip_tag)
+        return [sample.caption, mirrored]
 
     def _mask(self, index: int, view: View) -> Float[Tensor, "1 1 h w"] | None:
         """How much each position of the code counts; kept in memory, since it is small and its file may change."""
@@ -273,6 +292,7 @@ def over(config: RunConfig, samples: Sequence[Sample], encoders: Encoders) -> Da
         batch_size=config.training.batch_size,
         accumulation=config.training.gradient_accumulation,
         class_weight=1.0 if config.class_images is None else config.class_images.weight,
+        sampler="cycle" if config.pack is None else config.pack.sampler,
     )
     return Dataset(
         samples,

@@ -43,6 +43,8 @@ def subject_sources(config: RunConfig) -> list[Source]:
                 folder=concept.folder,
                 prompt=concept.prompt,
                 trigger=concept.trigger,
+                phrase=concept.phrase,
+                tags=concept.tags,
                 repeats=concept.repeats,
                 concept=number,
             )
@@ -107,6 +109,7 @@ def _source(data: DataConfig) -> Source:
         folder=data.folder or Path(),
         prompt=data.prompt,
         trigger=data.trigger,
+        name_tag=data.captions.name_tag,
         repeats=data.repeats,
         caption_column=data.caption_column,
         masks=data.masks,

@@ -6,10 +6,11 @@ other, so that most steps need one forward pass only. What is left over of the s
 forward pass for each size: nothing is dropped, drawn twice to fill up, or weighs more than its neighbours.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from random import Random
+from typing import Literal
 
 from maquette.data.sample import Size
 from maquette.errors import DataError
@@ -42,10 +43,23 @@ Plan = Callable[[int], list[MicroBatch]]
 """Step (from 0) -> its micro-batches. Their order is the same in every process: process r of n takes every n-th."""
 
 
+Sampler = Literal["cycle", "balanced"]
+"""Every picture equally often, or every concept."""
+
+
 def plan(
-    entries: Sequence[Entry], *, seed: int, batch_size: int, accumulation: int = 1, class_weight: float = 1.0
+    entries: Sequence[Entry],
+    *,
+    seed: int,
+    batch_size: int,
+    accumulation: int = 1,
+    class_weight: float = 1.0,
+    sampler: Sampler = "cycle",
 ) -> Plan:
     """The mix of a run: ``batch_size`` subject pictures in each of ``accumulation`` parts of a step.
+
+    sampler: "cycle" draws each picture ``repeats`` times before any comes again; "balanced" draws each concept once
+    before any comes again, and goes through the pictures of each in the first way.
 
     With class images, each subject picture is joined by one of its own concept's class (none if that has none), weighed
     by ``class_weight``, which is DreamBooth's lambda: averaged over the micro-batches, the loss is the mean over the
@@ -59,7 +73,12 @@ def plan(
         concept: [i for i, entry in enumerate(entries) if entry.is_class and entry.concept == concept]
         for concept in dict.fromkeys(entries[i].concept for i in subject)
     }
-    draws = stream(entries, subject, key=f"{seed}/subject", batch_size=batch_size)
+    key = f"{seed}/subject"
+    draws = (
+        stream(entries, subject, key=key, batch_size=batch_size)
+        if sampler == "cycle"
+        else Rounds({c: _own(entries, subject, c, key) for c in classes}, key)
+    )
     class_draws = {
         concept: stream(entries, indices, key=f"{seed}/class/{concept}", batch_size=batch_size)
         for concept, indices in classes.items()
@@ -68,7 +87,7 @@ def plan(
 
     def companions(rows: Sequence[int], first: int) -> list[int]:
         """One class picture for each subject row: as many draws on as its concept was drawn before."""
-        before = {c: draws.count(first, lambda i, c=c: entries[i].concept == c) for c in class_draws}
+        before = {c: draws.count(first, c) for c in class_draws}
         drawn: list[int] = []
         for row in rows:
             concept = entries[row].concept
@@ -115,17 +134,45 @@ class Stream:
 
     length: int
     order: Callable[[int], tuple[int, ...]]
+    concept_of: Callable[[int], int]
 
     def at(self, position: int) -> int:
         """The index drawn at a position, counted from the beginning of the run."""
         turn, place = divmod(position, self.length)
         return self.order(turn)[place]
 
-    def count(self, position: int, chosen: Callable[[int], bool]) -> int:
-        """How many of the draws before a position are of the chosen kind."""
+    def count(self, position: int, concept: int) -> int:
+        """How many of the draws before a position are of a concept."""
         turn, place = divmod(position, self.length)
-        order = self.order(turn)
-        return turn * sum(map(chosen, order)) + sum(map(chosen, order[:place]))
+        order = [self.concept_of(i) for i in self.order(turn)]
+        return turn * order.count(concept) + order[:place].count(concept)
+
+
+@dataclass(frozen=True)
+class Rounds:
+    """An endless sequence of indices in which every round draws each concept once, in an order of its own."""
+
+    streams: Mapping[int, Stream]
+    key: str
+
+    def at(self, position: int) -> int:
+        """The index drawn at a position, counted from the beginning of the run."""
+        turn, place = divmod(position, len(self.streams))
+        return self.streams[self._order(turn)[place]].at(turn)
+
+    def count(self, position: int, concept: int) -> int:
+        """How many of the draws before a position are of a concept."""
+        turn, place = divmod(position, len(self.streams))
+        return turn + (concept in self._order(turn)[:place])
+
+    def _order(self, turn: int) -> list[int]:
+        return Random(f"{self.key}/round/{turn}").sample(list(self.streams), len(self.streams))
+
+
+def _own(entries: Sequence[Entry], subject: Sequence[int], concept: int, key: str) -> Stream:
+    """The draws of one concept alone; batches are of several, so that there is no size to gather them by."""
+    own = [i for i in subject if entries[i].concept == concept]
+    return stream(entries, own, key=f"{key}/{concept}", batch_size=1)
 
 
 def stream(entries: Sequence[Entry], indices: Sequence[int], *, key: str, batch_size: int) -> Stream:
@@ -136,7 +183,7 @@ def stream(entries: Sequence[Entry], indices: Sequence[int], *, key: str, batch_
     def order(turn: int) -> tuple[int, ...]:
         return tuple(_order(draws, entries, turn, Random(f"{key}/{turn}"), batch_size))
 
-    return Stream(len(draws), order)
+    return Stream(len(draws), order, lambda i: entries[i].concept)
 
 
 def _order(draws: Sequence[int], entries: Sequence[Entry], turn: int, rng: Random, batch_size: int) -> list[int]:

@@ -1,11 +1,12 @@
 """The records of a data set: where pictures come from, one picture ready to be drawn, and what was found wrong."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from maquette.data.caption import Tagged
 from maquette.errors import DataError
 
 Size = tuple[int, int]
@@ -20,12 +21,17 @@ class Source:
     """One folder of pictures of one concept, and the words that stand for it.
 
     concept: index of the concept these pictures belong to. is_class: pictures of its class, for prior preservation.
-    prompt: the caption of all pictures, instead of caption files. trigger: what "[trigger]" stands for.
+    prompt: the caption of all pictures, instead of caption files. trigger: what "[trigger]" stands for. phrase, tags:
+    what all pictures share and what each shows, as tags, by the picture's name without its ending; with either of them
+    captions are built of tags. name_tag: that name is a tag too.
     """
 
     folder: Path
     prompt: str | None = None
     trigger: str | None = None
+    phrase: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    name_tag: bool = False
     repeats: int = 1
     concept: int = 0
     is_class: bool = False
@@ -33,12 +39,18 @@ class Source:
     masks: MaskKind = "off"
     mask_folder: Path | None = None
 
+    @property
+    def is_tagged(self) -> bool:
+        """Whether captions are built of tags."""
+        return self.phrase is not None or bool(self.tags)
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:
     """One picture that was decoded without fault, and what is trained with it.
 
-    name: how messages call it, its path in the folder. caption: as trained, "[trigger]" replaced.
+    name: how messages call it, its path in the folder. caption: as trained, "[trigger]" replaced. tagged: the same in
+    its parts, where it was built of tags, which may be drawn in another order.
     size: (height, width) after the camera's rotation. digest: sha256 of the picture's bytes. likeness: 64-bit
     perceptual hash, near in Hamming distance for pictures that look alike. notes: what decoding had to change.
     mask: a file, or "alpha" for the picture's own transparency; None learns all of it.
@@ -56,6 +68,7 @@ class Sample:
     concept: int = 0
     repeats: int = 1
     is_class: bool = False
+    tagged: Tagged | None = None
 
     def read(self) -> bytes:
         """The picture's bytes, from its file or from the data set it came in.

@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from maquette.data import hub
-from maquette.data.caption import PLACEHOLDER, expand, has_words, in_front
+from maquette.data.caption import PLACEHOLDER, Tagged, expand, has_words, in_front, with_tag
 from maquette.data.folder import CAPTION_SUFFIXES, HEIF_SUFFIXES, Listing, list_folder
 from maquette.data.image import ANIMATED, PICTURE_SUFFIXES, TRANSPARENT, decode, likeness, read_heif
 from maquette.data.masks import assign_masks
 from maquette.data.metadata import read_metadata
 from maquette.data.sample import Finding, Sample, Scan, Size, Source
+from maquette.data.tags import TAG_FILE, settle_tags, stem_of
 from maquette.errors import DataError
 
 KOHYA_FOLDER = re.compile(r"(\d+)_(.+)")
@@ -74,12 +75,12 @@ def scan_found(
     for is_class in sorted({f.is_class for f, _ in pairs}):
         group = [(f, sample) for f, sample in pairs if f.is_class == is_class]
         # The prompt and the trigger of a folder are its subject's; class images inside it have words of their own.
-        words = source if is_class == source.is_class else replace(source, prompt=None, trigger=None, is_class=True)
+        words = source if is_class == source.is_class else class_words(source)
         captions, about = settle_captions(words, [f for f, _ in group])
         caption_findings += about
         samples += [
             # One without a caption stays: what else is wrong with it is told at once, and an error keeps it from use.
-            replace(sample, caption=caption or "", repeats=f.repeats * source.repeats, concept=source.concept)
+            replace(captioned(sample, caption or ""), repeats=f.repeats * source.repeats, concept=source.concept)
             for (f, sample), caption in zip(group, captions, strict=True)
         ]
     samples, mask_findings = assign_masks(samples, source, listing)
@@ -88,8 +89,34 @@ def scan_found(
     return Scan(tuple(samples), (*findings, *unreadable, *caption_findings, *mask_findings, *noted))
 
 
-def settle_captions(source: Source, found: Sequence[Found]) -> tuple[list[str | None], list[Finding]]:
+def class_words(source: Source) -> Source:
+    """A source for class images inside the folder of a subject: none of the subject's words are theirs."""
+    return replace(source, prompt=None, trigger=None, phrase=None, tags={}, name_tag=False, is_class=True)
+
+
+def captioned(sample: Sample, caption: str | Tagged) -> Sample:
+    """The sample with its caption."""
+    if isinstance(caption, Tagged):
+        return replace(sample, caption=caption.text(), tagged=caption)
+    return replace(sample, caption=caption)
+
+
+def settle_captions(source: Source, found: Sequence[Found]) -> tuple[Sequence[str | Tagged | None], Sequence[Finding]]:
     """The caption each picture is trained with, None where it has none (an error names it), and what to say about it.
+
+    Built of tags where the source has any; otherwise what was written about the picture.
+    """
+    if source.is_tagged:
+        return settle_tags(source, [f.name for f in found], [f.caption for f in found])
+    captions, findings = settle_written(source, found)
+    if source.name_tag:
+        named = zip(captions, found, strict=True)
+        captions = [None if caption is None else with_tag(caption, stem_of(f.name)) for caption, f in named]
+    return captions, findings
+
+
+def settle_written(source: Source, found: Sequence[Found]) -> tuple[list[str | None], list[Finding]]:
+    """Captions that were written, or one prompt for all.
 
     A prompt wins over captions that pictures bring along. The trigger replaces "[trigger]"; where no caption at all
     has it, it goes in front of each; where only some have it, the others are meant to be without.
@@ -219,9 +246,10 @@ def _left_over(listing: Listing, source: Source) -> list[Finding]:
     pictures = {path.with_suffix("") for path in listing.pictures}
     orphans = [path for path in listing.captions if path.with_suffix("") not in pictures]
     labels = listing.labels if source.masks != "label" else ()
+    unknown = [path for path in listing.unknown if not (source.is_tagged and path.name == TAG_FILE)]
     kinds: list[tuple[str, str, Sequence[str]]] = [
         ("caption-orphan", "Text files belong to no picture and are not read:", [listing.name(p) for p in orphans]),
-        ("unknown", "Files are no pictures and are not read:", [listing.name(p) for p in listing.unknown]),
+        ("unknown", "Files are no pictures and are not read:", [listing.name(p) for p in unknown]),
         ("masks-unused", 'Masks are not used (data.masks = "label" would):', [listing.name(p) for p in labels]),
         ("split", "Folders beside train/ are left out:", listing.skipped),
     ]

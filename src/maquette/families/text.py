@@ -10,6 +10,7 @@ from torch import Tensor
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from maquette.errors import DataError, ModelError
+from maquette.families.base import Family
 
 logger = logging.getLogger(__name__)
 
@@ -23,12 +24,28 @@ def tokenize(tokenizer: CLIPTokenizer, captions: Sequence[str]) -> Int[Tensor, "
     """
     if not captions:
         raise DataError("there is no caption to encode; give at least one, which may be the empty text.")
+    for caption in captions:
+        if lost := lost_words(tokenizer, caption):
+            _report_cut(caption, lost, tokenizer.model_max_length - 2)
     length = tokenizer.model_max_length
-    for caption, ids in zip(captions, tokenizer(list(captions), verbose=False)["input_ids"], strict=True):
-        if len(ids) > length:
-            _report_cut(caption, str(tokenizer.decode(ids[length - 1 : -1])), length - 2)
     padded = tokenizer(list(captions), padding="max_length", max_length=length, truncation=True, return_tensors="pt")
     return torch.as_tensor(padded["input_ids"])
+
+
+def lost_words(tokenizer: CLIPTokenizer, caption: str) -> str:
+    """What of a caption lies behind the last token that the encoder reads; "" where all of it is read."""
+    ids = tokenizer([caption], verbose=False)["input_ids"][0]
+    return str(tokenizer.decode(ids[tokenizer.model_max_length - 1 : -1]))
+
+
+def unread(family: Family, captions: Sequence[str]) -> dict[str, str]:
+    """Of captions that are too long for a family's text encoders, what is not read of each."""
+    parts = family.pipeline().components.values()
+    words = next((part for part in parts if isinstance(part, CLIPTokenizer)), None)
+    if words is None:
+        return {}
+    lost = {caption: lost_words(words, caption) for caption in dict.fromkeys(captions)}
+    return {caption: text for caption, text in lost.items() if text}
 
 
 @lru_cache(maxsize=4096)

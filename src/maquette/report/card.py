@@ -33,6 +33,7 @@ def render_card(facts: Facts, run: RunDir) -> str:
     sections = [
         f"# {_plain(facts.name)}",
         _introduction(facts),
+        *_concepts_section(facts),
         *_gallery_section(gallery, run),
         *_use_section(facts),
         *_training_section(facts, run),
@@ -99,6 +100,15 @@ def _introduction(facts: Facts) -> str:
     if not facts.is_finished:
         sentence += f"\n\n**Not finished:** step {facts.steps_done} of {facts.steps}."
     return sentence
+
+
+def _concepts_section(facts: Facts) -> list[str]:
+    """How each of several concepts is called, and the tags that its captions share."""
+    called = [concept for concept in facts.config.concepts if not concept.virtual]
+    if len(called) < 2:
+        return []
+    rows = [f"| {_plain(concept.trigger or '')} | {_plain(concept.phrase or '')} |" for concept in called]
+    return ["## Concepts", "\n".join(["| trigger | phrase |", "|---|---|", *rows])]
 
 
 def _gallery_section(gallery: list[Preview], run: RunDir) -> list[str]:

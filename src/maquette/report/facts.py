@@ -119,4 +119,5 @@ class Facts:
 
 
 def _of_concepts(config: RunConfig, name: str) -> list[str | None]:
-    return [getattr(source, name) for source in (config.concepts or (config.data,))]
+    called = [concept for concept in config.concepts if not concept.virtual]
+    return [getattr(source, name) for source in (called or (config.data,))]

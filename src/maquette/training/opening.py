@@ -20,6 +20,7 @@ from maquette.errors import CheckpointError, ConfigError
 from maquette.families.base import Family
 from maquette.families.load import load_model
 from maquette.families.quantized import check_quantize
+from maquette.families.text import unread
 from maquette.families.weights import some
 from maquette.generation.sample import Request, check_request
 from maquette.report.pictures import FOLDER, save_thumbnails
@@ -65,6 +66,18 @@ def check_fit(config: RunConfig, family: Family, requests: Sequence[Sequence[Req
     for row in requests:
         for request in row:
             check_request(family, request)
+
+
+def cut_captions(family: Family, samples: Sequence[Sample]) -> list[str]:
+    """A warning, naming them, where captions are longer than the text encoders read."""
+    lost = unread(family, [sample.caption for sample in samples])
+    named = [f'{sample.name} (not read: "{lost[sample.caption]}")' for sample in samples if sample.caption in lost]
+    if not named:
+        return []
+    return [
+        "Captions are longer than the text encoder reads, and what comes last in them is not learned. Shorten them: "
+        f"{some(named)}"
+    ]
 
 
 def refuse_changes(old: RunConfig, new: RunConfig) -> None:

@@ -30,8 +30,14 @@ def requests_of(config: RunConfig, samples: Sequence[Sample]) -> list[list[Reque
             )
             for i in range(preview.num)
         ]
-        for prompt in preview.prompts or default_prompts(samples)
+        for prompt in preview.prompts or default_prompts(called(config, samples))
     ]
+
+
+def called(config: RunConfig, samples: Sequence[Sample]) -> list[Sample]:
+    """The samples of the concepts that are learned to be called: all but the virtual ones."""
+    virtual = {number for number, concept in enumerate(config.concepts) if concept.virtual}
+    return [sample for sample in samples if sample.concept not in virtual]
 
 
 def default_prompts(samples: Sequence[Sample]) -> Sequence[str]:

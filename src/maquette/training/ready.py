@@ -20,7 +20,7 @@ from maquette.runs.rundir import RunDir
 from maquette.training import prepare
 from maquette.training.checkpoint import resumable
 from maquette.training.console import counting
-from maquette.training.opening import check_fit, contents, keep_start, keep_thumbnails, load_base
+from maquette.training.opening import check_fit, contents, cut_captions, keep_start, keep_thumbnails, load_base
 from maquette.training.prepare import Job
 from maquette.training.previews import requests_of
 from maquette.training.processes import Processes
@@ -56,6 +56,7 @@ def ready(config: RunConfig, scan: Scan, directory: RunDir, device: torch.device
     scan = fitted(scan, sizes, upscale=config.data.upscale)
     check_fit(config, family, requests := requests_of(config, scan.usable()))
     scoring, doubts = open_scoring(config, family, scan.usable())
+    doubts += cut_captions(family, scan.usable())
     if first:
         write_text(directory.config, dump(config))
         write_text(directory.versions, json.dumps(versions(), indent=2) + "\n")

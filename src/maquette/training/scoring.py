@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from maquette.config.data import ConceptConfig
 from maquette.config.networks import NetworksConfig
 from maquette.config.schema import RunConfig
 from maquette.data.image import decode
@@ -172,6 +173,8 @@ def namings_of(config: RunConfig, samples: Sequence[Sample]) -> dict[int, Naming
     prompts = [concept.class_prompt for concept in config.concepts] or [classes.prompt if classes else None]
     found: dict[int, Naming] = {}
     for number, (place, class_prompt) in enumerate(zip(places, prompts, strict=True)):
+        if isinstance(place, ConceptConfig) and place.virtual:
+            continue
         captions = [sample.caption for sample in samples if sample.concept == number and not sample.is_class]
         named = naming(
             captions,

@@ -14,6 +14,7 @@ from maquette.adapters.keys import Layout
 from maquette.config.load import load_config
 from maquette.config.schema import RunConfig, resolved
 from maquette.data.gather import gather
+from maquette.data.pack import unpacked
 from maquette.data.sample import Scan
 from maquette.errors import Interrupted
 from maquette.families.placement import choose_device
@@ -79,6 +80,7 @@ def run(config: RunConfig, *, out: Path, resume: bool = False, processes: Proces
     check_share(config.training.gradient_accumulation, processes)
     device = processes.device(choose_device(config.training.device))
     check_packages(config, device)
+    config = unpacked(config)
     if processes.is_first:
         directory = open_run(out) if resume else create_run(out)
     processes.meet()

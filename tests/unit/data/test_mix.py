@@ -137,3 +137,38 @@ def test_class_images_of_another_size_get_a_forward_pass_of_their_own():
 def test_only_class_images_are_refused():
     with pytest.raises(DataError, match="only class images"):
         plan([Entry((64, 64), is_class=True)], seed=0, batch_size=1)
+
+
+def test_a_cycle_draws_every_picture_of_every_concept_once():
+    entries = [Entry(SIZES[0], concept=i % 4) for i in range(12)]
+    draws = drawn(plan(entries, seed=5, batch_size=1), 36)
+    for turn in range(3):
+        assert sorted(draws[12 * turn : 12 * turn + 12]) == list(range(12))
+        assert Counter(i % 4 for i in draws[12 * turn : 12 * turn + 12]) == dict.fromkeys(range(4), 3)
+    assert draws == drawn(plan(entries, seed=5, batch_size=1), 36)
+
+
+@given(sizes=st.lists(st.integers(1, 5), min_size=2, max_size=5), batch_size=st.integers(1, 4))
+def test_balanced_draws_call_every_concept_equally_often(sizes, batch_size):
+    entries = [Entry(SIZES[i % 3], concept=c) for c, size in enumerate(sizes) for i in range(size)]
+    draws = drawn(plan(entries, seed=1, batch_size=batch_size, sampler="balanced"), 60)
+    concepts = [entries[i].concept for i in draws]
+    for end in range(len(draws) + 1):
+        counts = Counter(concepts[:end])
+        assert max(counts[c] for c in range(len(sizes))) - min(counts[c] for c in range(len(sizes))) <= 1
+    for concept, size in enumerate(sizes):
+        own = [i for i in draws if entries[i].concept == concept]
+        for start in range(0, len(own) - size + 1, size):
+            assert len(set(own[start : start + size])) == size
+
+
+def test_balanced_draws_are_joined_by_their_own_class():
+    entries = [Entry(SIZES[0], concept=c, is_class=k) for c in range(3) for k in (False, True, True)]
+    at = plan(entries, seed=0, batch_size=2, sampler="balanced")
+    seen = []
+    for step in range(9):
+        (batch,) = at(step)
+        concepts = [entries[i].concept for i in batch.indices]
+        assert concepts[:2] == concepts[2:]
+        seen += batch.indices[2:]
+    assert Counter(seen) == {i: 3 for i, entry in enumerate(entries) if entry.is_class}

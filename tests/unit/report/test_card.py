@@ -1,13 +1,15 @@
 """The model card: what the hub reads in front, and what a person reads behind it."""
 
 import re
+from dataclasses import replace
 
 import pytest
 import yaml
 from huggingface_hub import ModelCard
 from tests.unit.report.sample_run import HOME, PROMPTS, export, picture, write_run
 
-from maquette.report.card import front_matter, last_previews, write_card
+from maquette.config.data import ConceptConfig
+from maquette.report.card import front_matter, last_previews, render_card, write_card
 from maquette.report.pictures import FOLDER, save_thumbnails
 from maquette.report.read import read_facts
 from maquette.runs.rundir import RunDir
@@ -130,3 +132,18 @@ def test_a_card_without_training_pictures_shows_none(tmp_path):
     _, body = card_of(run)
     assert f"]({FOLDER}/" not in body
     assert "on 1 picture." in body
+
+
+def test_several_concepts_are_told_with_their_triggers_and_virtual_ones_are_not(tmp_path):
+    run = write_run(tmp_path / "pack")
+    facts = read_facts(run)
+    concepts = [
+        ConceptConfig(folder=tmp_path, trigger="style_00", phrase="purple, lineart"),
+        ConceptConfig(folder=tmp_path, trigger="style_01"),
+        ConceptConfig(folder=tmp_path, trigger="varied", virtual=True),
+    ]
+    card = render_card(replace(facts, config=facts.config.model_copy(update={"concepts": tuple(concepts)})), run)
+    table = "| trigger | phrase |\n|---|---|\n| style\\_00 | purple, lineart |\n| style\\_01 |  |\n"
+    assert table in card
+    assert "write `style_00` or `style_01` in the prompt" in card
+    assert "varied" not in card.partition("## Training")[0]
