@@ -320,6 +320,7 @@ def test_units_are_converted():
         ("--bogus_flag=3", "unknown", "no flag of this name"),
         ("--allow_tf32", "refused", "bf16"),
         ("--enable_xformers_memory_efficient_attention", "needless", "torch's own"),
+        ("--resolution=large", "open", "data.resolution"),
         ("--edm_sigma=lognormal", "not yet", "noise levels"),
         ("--class_prompt=dog", "needless", "with_prior_preservation"),
         ("--lr_scheduler=piecewise_constant", "unknown", "cosine_with_restarts"),
@@ -344,6 +345,14 @@ def test_a_key_of_another_kind_is_named():
     assert said(result, "--rank").status == "needless"
 
 
+def test_one_migration_leaves_nothing_for_the_next():
+    text = "python train_dreambooth.py --instance_data_dir=x --max_train_steps=9 --with_prior_preservation"
+    one = migrated(f"{text} --class_prompt=dog --num_class_images=7")
+    two = migrated(f"{text} --class_prompt=cat")
+    assert one.settings["class_images.count"].value == 7
+    assert two.settings["class_images"].value == REFERENCE["Prior preservation"]["with_prior_preservation"].on == {}
+
+
 def test_secrets_are_not_copied():
     result = migrated("python train_dreambooth.py --instance_data_dir=x --hub_token=hf_abcdef --max_train_steps=9")
     assert "hf_abcdef" not in write(result, "a command", Path())
@@ -356,6 +365,7 @@ def test_secrets_are_not_copied():
         ("python train_dreambooth.py --instance_data_dir=$PHOTOS", "PHOTOS is not set"),
         ("python train_flux.py --rank=4", "train_dreambooth_lora.py"),
         ("maquette train", "no training command"),
+        ("python train_db.py dogs --seed=1", "belongs to no flag"),
         ("python train_db.py --seed=1\npython train_db.py --seed=2", "2 training commands"),
         ('python train_db.py --prompt="a dog', "No closing quotation"),
     ],

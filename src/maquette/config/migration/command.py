@@ -76,11 +76,13 @@ def understood(words: Sequence[str]) -> Command:
     name = PurePath(words[at]).stem
     if name not in SCRIPTS:
         raise ConfigError(f"{words[at]}: is not a script that is understood: {_known()}")
+    if len(words) > at + 1 and not _FLAG.match(words[at + 1]):
+        raise ConfigError(f"{words[at + 1]}: this word behind {words[at]} belongs to no flag; remove it.")
     given = flags(words[at + 1 :])
     processes, launcher = 1, []
     for flag in flags(words[:at]).values():
         if flag.name in _COUNTS:
-            processes = int(str(flag.value))
+            processes = int(str(flag.value)) if str(flag.value).isdecimal() else 1
         elif flag.name in _DEVICES:
             processes = len(str(flag.value).split(","))
         elif flag.name == "mixed_precision":

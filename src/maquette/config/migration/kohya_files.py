@@ -37,7 +37,7 @@ def beside(given: Mapping[str, Given]) -> tuple[dict[str, Given], list[Outcome]]
     outcomes: list[Outcome] = []
     if "config_file" in found:
         file = Path(str(found.pop("config_file").value))
-        found = _settings(file if file.suffix else file.with_suffix(".toml")) | found
+        found = _settings(file if file.suffix else Path(f"{file}.toml")) | found
     if "dataset_config" in found:
         tree, _ = read_toml(Path(str(found.pop("dataset_config").value)))
         flags, outcomes = _data(tree)

@@ -1,6 +1,7 @@
 """From a training command to settings of ours that the schema accepts, and to remarks on all that is not among them."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 
 from pydantic import ValidationError
@@ -125,7 +126,7 @@ def _drop_contradictions(settings: dict[str, Setting]) -> Iterator[Remark]:
     while True:
         tree: Tree = {}
         for setting in settings.values():
-            put(tree, setting.key.split("."), setting.value)
+            put(tree, setting.key.split("."), deepcopy(setting.value))  # sections grow in the tree
         layers = [default_layer(), Layer("what the command comes to", tree)]
         whole = merged(layers)
         try:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from maquette.config.foreign import foreign
+from maquette.config.foreign import REFERENCE, foreign
 from maquette.config.migration.command import Given
 from maquette.config.migration.plan import Asked, Outcome, Remark, Setting, is_true, plain, typed
 
@@ -13,6 +13,12 @@ Rule = Callable[[Given, Asked], Iterator[Outcome]]
 
 def _set(key: str, value: object, flag: Given) -> Iterator[Outcome]:
     yield Setting(key, value, flag.said, flag.is_default)
+
+
+def _as_the_table_says(flag: Given) -> Iterator[Outcome]:
+    entry = foreign(flag.name)
+    assert entry is not None
+    yield from plain(flag, entry)
 
 
 def _sides(flag: Given, asked: Asked) -> Iterator[Outcome]:
@@ -30,7 +36,10 @@ def _resolution(flag: Given, asked: Asked) -> Iterator[Outcome]:
             yield Remark("needless", flag.said, "height and width decide.")
         return
     parts = flag.value if isinstance(flag.value, list) else str(flag.value).split(",")
-    sides = [int(float(str(part))) for part in parts]
+    sides = _whole(parts)
+    if not sides:
+        yield typed("data.resolution", flag.value, flag)
+        return
     width, height = sides[0], sides[-1]
     if width == height:
         yield typed("data.resolution", width, flag)
@@ -40,6 +49,14 @@ def _resolution(flag: Given, asked: Asked) -> Iterator[Outcome]:
         yield Remark("open", flag.said, f"buckets have one area: that of a square with sides of {side}.")
     else:
         yield from _set("data.size", [height, width], flag)
+
+
+def _whole(parts: list[object] | list[str]) -> list[int]:
+    """The parts as whole numbers; none where one is no number."""
+    try:
+        return [int(float(str(part))) for part in parts]
+    except ValueError:
+        return []
 
 
 def _rate(flag: Given, asked: Asked) -> Iterator[Outcome]:
@@ -118,16 +135,14 @@ def _warmup(flag: Given, asked: Asked) -> Iterator[Outcome]:
 
 def _betas(flag: Given, asked: Asked) -> Iterator[Outcome]:
     if flag.name == "betas":
-        values = [float(part) for part in str(flag.value).strip("()").split(",")]
+        values: list[object] = [*str(flag.value).strip("()").split(",")]
     else:
         values = [asked.number("adam_beta1") or 0.9, asked.number("adam_beta2") or 0.999]
     yield typed("optimizer.betas", values, flag)
 
 
 def _optimizer(flag: Given, asked: Asked) -> Iterator[Outcome]:
-    entry = foreign(flag.name)
-    assert entry is not None
-    yield from plain(flag, entry)
+    yield from _as_the_table_says(flag)
     if asked.script.trainer == "diffusers" and str(flag.value).lower() == "prodigy":
         yield from _betas(Given("adam_beta1", (), "the script's betas for every optimizer", is_default=True), asked)
 
@@ -138,15 +153,13 @@ def _norm(flag: Given, asked: Asked) -> Iterator[Outcome]:
 
 
 def _class_image(flag: Given, asked: Asked) -> Iterator[Outcome]:
-    entry = foreign(flag.name)
-    assert entry is not None
     if asked.script.trainer == "diffusers" and not asked.is_on("with_prior_preservation"):
         if not flag.is_default:
             yield Remark("needless", flag.said, "counts only with --with_prior_preservation, which is not given.")
     elif asked.script.trainer == "kohya" and not asked.is_said("reg_data_dir"):
         yield Remark("needless", flag.said, "counts only with class images, of which none are named.")
     elif flag.name != "num_class_images" or asked.text("class_prompt"):
-        yield from plain(flag, entry)
+        yield from _as_the_table_says(flag)
 
 
 def _prompt(flag: Given, asked: Asked) -> Iterator[Outcome]:
@@ -215,10 +228,8 @@ def _placeholders(flag: Given, asked: Asked) -> Iterator[Outcome]:
 
 
 def _of_tokens(flag: Given, asked: Asked) -> Iterator[Outcome]:
-    entry = foreign(flag.name)
-    assert entry is not None
     if asked.is_on("train_text_encoder_ti"):
-        yield from plain(flag, entry)
+        yield from _as_the_table_says(flag)
     else:
         yield Remark("needless", flag.said, "counts only with --train_text_encoder_ti, which is not given.")
 
@@ -241,8 +252,7 @@ def _trackers(flag: Given, _: Asked) -> Iterator[Outcome]:
 
 
 def _kandinsky(flag: Given, asked: Asked) -> Iterator[Outcome]:
-    entry = foreign(flag.name)
-    assert entry is not None
+    entry = REFERENCE["Model"][flag.name]
     if entry.keys:
         yield from plain(flag, entry)
     elif asked.script.kandinsky and asked.script.kandinsky in flag.name:
