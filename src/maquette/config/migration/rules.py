@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+from maquette.config.answer import Foreign
 from maquette.config.foreign import REFERENCE, foreign
 from maquette.config.migration.command import Given
 from maquette.config.migration.plan import Asked, Outcome, Remark, Setting, is_true, plain, typed
@@ -75,10 +76,6 @@ def _rate(flag: Given, asked: Asked) -> Iterator[Outcome]:
         yield typed("optimizer.lr", rate * factor, scaled)
     else:
         yield typed("optimizer.lr", rate, flag)
-
-
-def _scaled(_: Given, __: Asked) -> Iterator[Outcome]:
-    yield from ()  # learning_rate multiplies it out
 
 
 def _steps(flag: Given, asked: Asked) -> Iterator[Outcome]:
@@ -240,14 +237,13 @@ def _blocks(flag: Given, _: Asked) -> Iterator[Outcome]:
 
 
 def _trackers(flag: Given, _: Asked) -> Iterator[Outcome]:
-    entry = foreign(flag.name)
-    assert entry is not None
-    names = str(flag.value).lower().split(",") if flag.value != "all" else list(entry.words)
-    known = [entry.words[name] for name in names if name in entry.words]
+    words = (foreign(flag.name) or Foreign("mapped")).words
+    names = str(flag.value).lower().split(",") if flag.value != "all" else list(words)
+    known = [words[name] for name in names if name in words]
     if known:
         yield from _set("logging.trackers", known, flag)
-    if odd := [name for name in names if name not in entry.words]:
-        why = f"{', '.join(odd)}: there are {', '.join(entry.words)}, and events.jsonl always."
+    if odd := [name for name in names if name not in words]:
+        why = f"{', '.join(odd)}: there are {', '.join(words)}, and events.jsonl always."
         yield Remark("not yet", flag.said, why)
 
 
@@ -267,7 +263,7 @@ RULES: Mapping[str, Rule] = {
     "resolution": _resolution,
     "learning_rate": _rate,
     "unet_lr": _rate,
-    "scale_lr": _scaled,
+    "scale_lr": lambda _, __: iter(()),  # learning_rate multiplies it out
     "max_train_steps": _steps,
     "num_train_epochs": _steps,
     "max_train_epochs": _steps,
