@@ -24,7 +24,7 @@ Publish = Annotated[
 ]
 StartFrom = Annotated[
     str | None,
-    typer.Option("--start-from", help="Go on from a base that was published before, such as maquette-64."),
+    typer.Option("--start-from", help="Go on from a base that an earlier --publish wrote."),
 ]
 
 
