@@ -11,6 +11,9 @@ from peft.tuners.lora.variants import DoraConv2dVariant, DoraLinearVariant
 from peft.utils.integrations import dequantize_module_weight
 from torch import Tensor, nn
 
+from maquette.adapters.beside import factors, with_update
+from maquette.adapters.delta import LowRank
+
 CHUNK = 1 << 20
 """Weight elements that are widened to fp32 at once: 4 MiB, so that a low-precision weight is never copied whole."""
 
@@ -68,11 +71,11 @@ def rescaled_whole(
     """The same without dropout."""
     base, scale = module.get_base_layer(), module.scaling[adapter]
     assert isinstance(base, nn.Linear | nn.Conv2d)
-    down, up = (module.get_parameter(f"{name}.{adapter}.weight") for name in ("lora_A", "lora_B"))
+    down, up = factors(module, adapter)
     length = row_lengths(dequantize_module_weight(base), down, up, scale, base_square.to(x.device))
     ratio = module.get_parameter(f"lora_magnitude_vector.{adapter}.weight").flatten() / length
     shape = (-1,) if isinstance(base, nn.Linear) else (1, -1, 1, 1)
-    total = torch.add(result, module.lora_B[adapter](module.lora_A[adapter](x)), alpha=scale)
+    total = with_update(base, x, result, LowRank(up, down, scale))
     if base.bias is None:
         return total * ratio.view(shape)
     return torch.addcmul((base.bias - base.bias * ratio).view(shape), total, ratio.view(shape))

@@ -14,6 +14,7 @@ from peft.tuners.lora import Linear as LoraLinear
 from torch import Tensor, nn
 
 from maquette.adapters.base import ParamGroup
+from maquette.adapters.beside import Beside
 from maquette.adapters.delta import Delta, Loha, Lokr, LowRank, Place, Update
 from maquette.adapters.dora import use_gram_norms
 from maquette.adapters.offset import difference, offsets
@@ -102,8 +103,12 @@ def inject(
         )
     for path, layer in found.items():
         layer.scaling[adapter] = scales[path]
-        if isinstance(layer, LoraLinear | LoraConv2d) and adapter in layer.lora_variant:
-            use_gram_norms(layer, adapter)
+        if isinstance(layer, LoraLinear | LoraConv2d):
+            layer.cast_input_dtype_enabled = False  # what is as large as the layer's input stays in its precision
+            if adapter in layer.lora_variant:
+                use_gram_norms(layer, adapter)
+            else:
+                layer.lora_variant[adapter] = Beside()
         for _, param in own(layer, adapter):
             param.data = param.data.float()
             param.requires_grad_()

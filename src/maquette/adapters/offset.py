@@ -12,41 +12,25 @@ import torch
 from jaxtyping import Float
 from peft.tuners.lora import Conv2d as LoraConv2d
 from peft.tuners.lora import Linear as LoraLinear
-from peft.tuners.lora.layer import LoraLayer as PeftLayer
-from peft.tuners.lora.layer import LoraVariant
 from torch import Tensor, nn
 
+from maquette.adapters.beside import Beside, LoraLayer, factors
 from maquette.adapters.delta import LowRank
 
-LoraLayer = LoraLinear | LoraConv2d
 
+class Offset(Beside):
+    """peft's LoRA with its starting product subtracted; ``down`` and ``up`` are the factors at the start.
 
-class Offset(LoraVariant):
-    """peft's LoRA with its starting product subtracted; ``down`` and ``up`` are the factors at the start."""
+    Computed as the exported adapter of twice the rank is, so that its pictures are those of training to the bit.
+    """
 
     def __init__(self, down: Float[Tensor, "r in *_"], up: Float[Tensor, "out r *_"]) -> None:
         self.down = down
         self.up = up
 
-    def forward(self, module: PeftLayer, active_adapter: str, x: Tensor, result: Tensor, **kwargs: object) -> Tensor:
-        """W x + bias and x -> the layer's output with the adapter.
-
-        Computed as the exported adapter of twice the rank is, so that its pictures are those of training to the bit.
-        Dropout thins what both products see: it never acts on the base.
-        """
-        del kwargs
-        assert isinstance(module, LoraLinear | LoraConv2d)
-        update = difference(module, active_adapter)
-        x = module.lora_dropout[active_adapter](x)
-        if isinstance(module, LoraLinear):
-            change = nn.functional.linear(nn.functional.linear(x, update.down), update.up)
-        else:
-            base = module.get_base_layer()
-            assert isinstance(base, nn.Conv2d)
-            assert not isinstance(base.padding, str)
-            inner = nn.functional.conv2d(x, update.down, None, base.stride, base.padding, base.dilation)
-            change = nn.functional.conv2d(inner, update.up)
-        return result + change * update.scale
+    def update(self, module: LoraLayer, adapter: str) -> LowRank:
+        """s [B, -B0] [A; A0]."""
+        return difference(module, adapter)
 
 
 def hold_offset(layer: LoraLayer, adapter: str) -> None:
@@ -62,11 +46,6 @@ def difference(layer: LoraLayer, adapter: str) -> LowRank:
     if not isinstance(variant, Offset):
         return LowRank(up, down, scale)
     return LowRank(torch.cat([up, -variant.up], dim=1), torch.cat([down, variant.down]), scale)
-
-
-def factors(layer: LoraLayer, adapter: str) -> tuple[nn.Parameter, nn.Parameter]:
-    """The down and the up matrix."""
-    return layer.get_parameter(f"lora_A.{adapter}.weight"), layer.get_parameter(f"lora_B.{adapter}.weight")
 
 
 def weight_of(layer: LoraLayer) -> Tensor:

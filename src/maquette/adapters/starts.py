@@ -13,9 +13,10 @@ from torch import Generator, Tensor, nn
 
 from maquette.adapters.aside import aside
 from maquette.adapters.base import Trainable
+from maquette.adapters.beside import LoraLayer, factors
 from maquette.adapters.combined import injected
 from maquette.adapters.estimate import Rehearse, mean_gradients, second_moments
-from maquette.adapters.offset import LoraLayer, factors, hold_offset, weight_of
+from maquette.adapters.offset import hold_offset, weight_of
 from maquette.config.factors import (
     EvaConfig,
     GaussianConfig,

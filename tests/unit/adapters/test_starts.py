@@ -17,11 +17,11 @@ from maquette.adapters import estimate
 from maquette.adapters.about import About
 from maquette.adapters.aside import aside
 from maquette.adapters.attach import attach, layer_ranks
+from maquette.adapters.beside import factors
 from maquette.adapters.export import export_both
 from maquette.adapters.injected import inject
 from maquette.adapters.keys import layout_of
 from maquette.adapters.lora import peft_lora
-from maquette.adapters.offset import factors
 from maquette.adapters.read import read_adapter
 from maquette.adapters.starts import leading, start, start_from_gradient
 from maquette.adapters.targets import leaves
