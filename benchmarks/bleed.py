@@ -1,6 +1,6 @@
 """Whether each trigger of a pack calls its own style: python -m benchmarks.bleed [--styles 8] [--out bleed]
 
-Trains the preset maquette64-style-pack on held-out styles of the embedded world, draws the same scenes under each
+Trains the preset maquette64-style-lora-pack on held-out styles of the embedded world, draws the same scenes under each
 trigger and under none, and compares them with pictures of each style that training did not see. Prints the bleed matrix
 and writes it as OUT/bleed-NETWORK.svg and OUT/bleed.json, once for each judge. A run in OUT that was broken off goes on
 with --resume. With --run RUN, a run that exists (of any base) is read instead, against its own training pictures.
@@ -63,7 +63,7 @@ def of_styles(numbers: Sequence[int], pictures: int, out: Path, sets: Sequence[s
     plain = ["preview.every=0", "evaluation.every=0", "logging.trackers=[]", *sets]
     flags = {"SOURCE": out / "styles"}
     return run(
-        load_config(preset="maquette64-style-pack", flags=flags, sets=plain), out=out / "run", resume=resume
+        load_config(preset="maquette64-style-lora-pack", flags=flags, sets=plain), out=out / "run", resume=resume
     ).root
 
 

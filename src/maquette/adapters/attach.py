@@ -13,6 +13,7 @@ from peft.tuners.lora import Conv2d as LoraConv2d
 from peft.tuners.lora import Linear as LoraLinear
 from torch import Generator, nn
 
+from maquette.adapters.bank import Bank, adapter_of
 from maquette.adapters.base import ParamGroup, Trainable
 from maquette.adapters.combined import Combined
 from maquette.adapters.continued import continue_from
@@ -54,21 +55,13 @@ def attach(config: RunConfig, family: Family, *, steps: int, weight_decay: float
     """
     for module in family.modules.values():
         module.requires_grad_(requires_grad=False)
-    group = ParamGroup("denoiser", (), config.denoiser_lr, weight_decay)
-    parts = denoiser_parts(config.adapter, family.modules["denoiser"], group, rng)
-    text = config.text_encoder
-    halt_at = None if text.stop == 1.0 else round(text.stop * steps)
-    for name, module in text_encoders(family, needed=text.train != "none").items():
-        group = ParamGroup(name, (), config.text_encoder_lr, weight_decay, halt_at)
-        match text.train:
-            case "none":
-                pass
-            case "full":
-                parts.append(full(name, module, group))
-            case "lora":
-                parts.append(text_part(config, name, module, group, rng))
-            case _:
-                assert_never(text.train)
+    if config.is_bank:  # each concept's adapter starts as it would in a run of its own
+        streams = [Generator().manual_seed(rng.initial_seed()) for _ in config.concepts]
+        parts = [adapters(config, family, steps, weight_decay, own, k) for k, own in enumerate(streams)]
+        bank = Bank([Combined(part) if len(part) > 1 else part[0] for part in parts])
+        bank.use([])
+        return bank
+    parts = adapters(config, family, steps, weight_decay, rng)
     if config.tokens is not None:
         halt_at, retraction = config.tokens_halt(steps), config.tokens.retraction
         rates = {"lr": config.tokens_lr, "weight_decay": config.tokens_decay}
@@ -77,6 +70,31 @@ def attach(config: RunConfig, family: Family, *, steps: int, weight_decay: float
     if isinstance(config.adapter, LowRankConfig) and config.adapter.start_from is not None:
         continue_from(trainable, read_adapter(config.adapter.start_from, layout_of(family.modules)).delta)
     return trainable
+
+
+def adapters(
+    config: RunConfig, family: Family, steps: int, weight_decay: float, rng: Generator, concept: int | None = None
+) -> list[Trainable]:
+    """What is trained of the denoiser and of the text encoders; in a bank, of one concept."""
+    adapter = "default" if concept is None else adapter_of(concept)
+    called = "" if concept is None else f"{config.concepts[concept].trigger} "
+    plain = ParamGroup(f"{called}denoiser", (), config.denoiser_lr, weight_decay)
+    group = plain if concept is None else replace(plain, clip=adapter)
+    parts = denoiser_parts(config.adapter, family.modules["denoiser"], group, rng, adapter)
+    text = config.text_encoder
+    halt_at = None if text.stop == 1.0 else round(text.stop * steps)
+    for name, module in text_encoders(family, needed=text.train != "none").items():
+        own = replace(group, name=f"{called}{name}", lr=config.text_encoder_lr, halt_at=halt_at)
+        match text.train:
+            case "none":
+                pass
+            case "full":
+                parts.append(full(name, module, own))
+            case "lora":
+                parts.append(text_part(config, name, module, own, rng, adapter))
+            case _:
+                assert_never(text.train)
+    return parts
 
 
 def text_encoders(family: Family, *, needed: bool) -> Mapping[str, nn.Module]:
@@ -90,12 +108,14 @@ def text_encoders(family: Family, *, needed: bool) -> Mapping[str, nn.Module]:
     return found
 
 
-def denoiser_parts(config: AdapterConfig, module: nn.Module, group: ParamGroup, rng: Generator) -> list[Trainable]:
+def denoiser_parts(
+    config: AdapterConfig, module: nn.Module, group: ParamGroup, rng: Generator, adapter: str = "default"
+) -> list[Trainable]:
     """What is trained of the denoiser: one thing, or nothing."""
     match config:
         case LoraConfig() | DoraConfig() | LohaConfig() | LokrConfig():
             ranks = layer_ranks(config, module)
-            return [low_rank(config, "denoiser", module, ranks, scales_of(config, ranks), group, rng)]
+            return [low_rank(config, "denoiser", module, ranks, scales_of(config, ranks), group, rng, adapter)]
         case FullConfig():
             return [full("denoiser", module, group)]
         case NoAdapterConfig():
@@ -104,13 +124,15 @@ def denoiser_parts(config: AdapterConfig, module: nn.Module, group: ParamGroup, 
             assert_never(config)
 
 
-def text_part(config: RunConfig, name: str, module: nn.Module, group: ParamGroup, rng: Generator) -> Trainable:
+def text_part(
+    config: RunConfig, name: str, module: nn.Module, group: ParamGroup, rng: Generator, adapter: str = "default"
+) -> Trainable:
     """An update of the adapter's kind on the attention of one text encoder."""
     assert isinstance(config.adapter, LowRankConfig)  # others are refused by the configuration
     alpha = {"rank": config.text_encoder_rank, "lora_alpha": config.text_encoder_alpha}
     own = config.adapter.model_copy(update=alpha)
     ranks = text_ranks(config, module)
-    return low_rank(own, name, module, ranks, scales_of(own, ranks), group, rng)
+    return low_rank(own, name, module, ranks, scales_of(own, ranks), group, rng, adapter)
 
 
 def text_ranks(config: RunConfig, module: nn.Module) -> dict[str, int]:
@@ -135,13 +157,14 @@ def low_rank(
     scales: Mapping[str, float],
     group: ParamGroup,
     rng: Generator,
+    adapter: str = "default",
 ) -> Injected:
-    """Inject an adapter and give its factors their starting values."""
-    layers = inject(module, peft_config(config, ranks), scales)
+    """Inject an adapter and give its factors their starting values. adapter: what the layers call it."""
+    layers = inject(module, peft_config(config, ranks), scales, adapter)
     for layer in layers.values():
-        start(config, layer, rng)
+        start(config, layer, rng, adapter)
     ratio = config.lr_ratio if isinstance(config, LoraConfig | DoraConfig) else EqualRatesConfig()
-    return Injected(name, layers, grouped(ratio, group, layers))
+    return Injected(name, layers, grouped(ratio, group, layers, adapter), adapter)
 
 
 def filled(group: ParamGroup, params: list[nn.Parameter]) -> ParamGroup:
@@ -165,20 +188,20 @@ def peft_config(config: LowRankConfig, ranks: Mapping[str, int]) -> PeftConfig:
             assert_never(config)
 
 
-def start(config: LowRankConfig, layer: Layer, rng: Generator) -> None:
+def start(config: LowRankConfig, layer: Layer, rng: Generator, adapter: str = "default") -> None:
     """Give one layer the starting values of its kind; all kinds start as the base."""
     match config:
         case LoraConfig() | DoraConfig():
             assert isinstance(layer, LoraLinear | LoraConv2d)
-            start_lora(layer, "default", config.init, rng)
-            if isinstance(config.init, Displaced) and is_special(config.init, weight_of(layer), layer.r["default"]):
-                hold_offset(layer, "default")
+            start_lora(layer, adapter, config.init, rng)
+            if isinstance(config.init, Displaced) and is_special(config.init, weight_of(layer), layer.r[adapter]):
+                hold_offset(layer, adapter)
         case LohaConfig():
             assert isinstance(layer, LoHaLayer)
-            start_loha(layer, "default", rng)
+            start_loha(layer, adapter, rng)
         case LokrConfig():
             assert isinstance(layer, LoKrLayer)
-            start_lokr(layer, "default", rng)
+            start_lokr(layer, adapter, rng)
         case _:
             assert_never(config)
 

@@ -18,7 +18,9 @@ S0_INPUTS = (320, 640, 1024, 1280)
 """The sizes that S0's code tells apart; larger ones count as the last."""
 
 
-def grouped(config: LrRatioConfig, group: ParamGroup, layers: Mapping[str, Layer]) -> list[ParamGroup]:
+def grouped(
+    config: LrRatioConfig, group: ParamGroup, layers: Mapping[str, Layer], adapter: str = "default"
+) -> list[ParamGroup]:
     """The factors of all layers in groups of equal rate: the group's own first, then the raised ones, slowest first.
 
     Rates that agree to six digits share a group, so that the optimizer has few. ``group`` brings the rate, the decay
@@ -27,8 +29,8 @@ def grouped(config: LrRatioConfig, group: ParamGroup, layers: Mapping[str, Layer
     raised = "lora_A" if isinstance(config, AdaptiveRatioConfig) and config.target == "A" else "lora_B"
     members: dict[str, list[nn.Parameter]] = {}
     for layer in layers.values():
-        ratio = f"{ratio_of(config, layer):.6g}"
-        for name, param in own(layer, "default"):
+        ratio = f"{ratio_of(config, layer, adapter):.6g}"
+        for name, param in own(layer, adapter):
             members.setdefault(ratio if name.startswith(raised) else "1", []).append(param)
     plain = replace(group, params=members.pop("1", []))
     rates = sorted(members, key=float)
@@ -41,12 +43,12 @@ def grouped(config: LrRatioConfig, group: ParamGroup, layers: Mapping[str, Layer
     ]
 
 
-def ratio_of(config: LrRatioConfig, layer: Layer) -> float:
+def ratio_of(config: LrRatioConfig, layer: Layer, adapter: str = "default") -> float:
     """By how much the raised factor of a layer learns faster."""
     if isinstance(config, EqualRatesConfig) or not isinstance(layer, LoraLinear | LoraConv2d):
         return 1.0
     weight = weight_of(layer)
-    return ratio(config, inputs=weight.numel() // weight.shape[0], rank=layer.r["default"])
+    return ratio(config, inputs=weight.numel() // weight.shape[0], rank=layer.r[adapter])
 
 
 def ratio(config: LrRatioConfig, *, inputs: int, rank: int) -> float:

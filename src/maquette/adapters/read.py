@@ -94,7 +94,15 @@ def locate(path: Path) -> Path:
         if len(choice) == 1:
             return choice[0]
     found = f"it holds {', '.join(file.name for file in files)}; name one of them" if files else "it holds none"
+    if not files and (own := [str(folder) for folder in concept_folders(path)]):
+        found = f"each concept of this bank has a folder of its own; name one of them: {', '.join(own)}"
     raise CheckpointError(f"{path}: expected one adapter file (.safetensors, .pdparams) in this folder, but {found}.")
+
+
+def concept_folders(path: Path) -> list[Path]:
+    """The folders of a bank's concepts in the export of a run."""
+    folders = {file.parent for file in path.glob("export/*/[!.]*.safetensors")}
+    return sorted(folder for folder in folders if folder.name not in ("steps", "raw"))
 
 
 def tensor_files(folder: Path) -> list[Path]:

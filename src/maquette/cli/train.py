@@ -80,6 +80,7 @@ def train(  # noqa: PLR0913 - one parameter for each flag
     from maquette.runs.best import read_best
 
     made = sorted(path for path in directory.export.iterdir() if path.suffix == ".safetensors" or path.name == "model")
+    made = made or sorted(path for path in directory.export.glob("*/*.safetensors") if path.parent.name != "steps")
     typer.echo(f"Report: {directory.report}\nTrained: {', '.join(map(str, made))}")
     if (best := read_best(directory)) is not None:
         typer.echo(f"Best: {directory.best} (step {best.step}). {' '.join(best.findings)}")

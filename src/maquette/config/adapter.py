@@ -39,6 +39,9 @@ class LoraConfig(_LowRank):
     """Low-rank pairs beside frozen weights. Source: Hu et al. 2021 (arXiv 2106.09685)."""
 
     kind: Literal["lora"] = "lora"
+    bank: bool = False
+    """An adapter of its own for each of [[concepts]], all of them in one forward pass of the base: as many runs for
+    little more than one of their batch. training.batch_size, steps and seed are those of each."""
     rslora: bool = False
     """Scale by lora_alpha / sqrt(rank) instead, so that high ranks learn as fast. Source: Kalajdzievski 2023 (arXiv
     2312.03732)."""

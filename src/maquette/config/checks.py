@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from maquette.config.adapter import DoraConfig, FullConfig, LoraConfig, NoAdapterConfig
+from maquette.config.bank import bank_problems
 from maquette.config.factors import Displaced, EqualRatesConfig, GaussianConfig, KaimingConfig, LoraGaConfig
 from maquette.config.optimization import ProdigyConfig, ScheduleFreeConfig
 from maquette.config.pack import pack_problems
@@ -46,6 +47,7 @@ def contradictions(config: "RunConfig") -> list[Problem]:
         _preservation,
         _factors,
         pack_problems,
+        bank_problems,
         _text_encoder,
         token_problems,
         _optimizer,

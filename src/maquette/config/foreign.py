@@ -87,7 +87,7 @@ REFERENCE: Mapping[str, Mapping[str, Foreign]] = {
         "lora_unet_blocks": to("adapter.blocks"),
         "init": to("adapter.init.kind"),
         "adaptive_lr": to("adapter.lr_ratio.kind", note='kind = "adaptive"', on="adaptive"),
-        "pack": to("concepts", note="one [[concepts]] each, and a rank for all of them"),
+        "pack": to("concepts", note="one [[concepts]] each, or [pack] and a folder of folders"),
     },
     "Optimisation": {
         "optimizer": to("optimizer.kind", words=_OPTIMIZERS),

@@ -73,6 +73,11 @@ class RunConfig(Section):
         return self
 
     @property
+    def is_bank(self) -> bool:
+        """Whether each concept has an adapter of its own."""
+        return isinstance(self.adapter, LoraConfig) and self.adapter.bank
+
+    @property
     def denoiser_lr(self) -> float:
         """The denoiser's learning rate, or that of tokens alone, by what is trained and the optimizer."""
         if self.optimizer.lr is not None:
@@ -132,8 +137,8 @@ def resolved(config: RunConfig, *, pictures: int) -> RunConfig:
     """
     tree = config.model_dump()
     tree["training"]["steps"] = steps = config.training.auto_steps(pictures)
-    if config.evaluation.every == "auto":
-        tree["evaluation"]["every"] = max(1, round(steps / SCORINGS))
+    if config.evaluation.every == "auto":  # a bank's adapters are scored one by one, afterwards
+        tree["evaluation"]["every"] = 0 if config.is_bank else max(1, round(steps / SCORINGS))
     tree["optimizer"]["lr"] = config.denoiser_lr
     if config.text_encoder.train != "none":
         tree["text_encoder"]["lr"] = config.text_encoder_lr

@@ -286,8 +286,8 @@ def over(config: RunConfig, samples: Sequence[Sample], encoders: Encoders) -> Da
     family = encoders.family
     sizes = training_sizes(config.data, family.default_size, family.size_multiple)
     entries = [mix.Entry(nearest_size(s.size, sizes), s.concept, s.repeats, s.is_class) for s in samples]
-    plan = mix.plan(
-        entries,
+    make = partial(
+        mix.plan,
         seed=config.training.seed,
         batch_size=config.training.batch_size,
         accumulation=config.training.gradient_accumulation,
@@ -297,7 +297,7 @@ def over(config: RunConfig, samples: Sequence[Sample], encoders: Encoders) -> Da
     return Dataset(
         samples,
         sizes,
-        plan,
+        mix.side_by_side(entries, make) if config.is_bank else make(entries),
         encoders,
         config.data,
         config.training.seed,

@@ -1,6 +1,7 @@
 """The pictures that a configuration names, and the shares of them that are trained and held out."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -31,6 +32,12 @@ def gather(config: RunConfig, *, class_folders: Sequence[Path | None] = ()) -> S
     found = joined([*subjects, *classes])
     placeholders = () if config.tokens is None else config.tokens.placeholders
     return replace(found, findings=(*found.findings, *placeholder_findings(found.samples, placeholders)))
+
+
+def num_pictures(config: RunConfig, samples: Sequence[Sample]) -> int:
+    """How many pictures there are to learn from: of a bank, whose adapters learn beside each other, the most of one."""
+    counts = Counter(sample.concept for sample in samples if not sample.is_class)
+    return max(counts.values(), default=0) if config.is_bank else counts.total()
 
 
 def subject_sources(config: RunConfig) -> list[Source]:

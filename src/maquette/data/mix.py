@@ -7,7 +7,7 @@ forward pass for each size: nothing is dropped, drawn twice to fill up, or weigh
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from random import Random
 from typing import Literal
@@ -30,8 +30,8 @@ class Entry:
 class MicroBatch:
     """Rows of one forward pass, all of one size; those of the subject first, then those of its class.
 
-    indices: into the entries. slots: the position of each draw in its step, from 0, unique in the step. weights: what
-    each row's loss counts in the average over the micro-batches of the step.
+    indices: into the entries. slots: the position of each draw in its step, from 0, unique in the step (side by side:
+    among each concept's own). weights: what each row's loss counts in the average over the micro-batches of the step.
     """
 
     indices: tuple[int, ...]
@@ -117,6 +117,31 @@ def plan(
         ]
 
     return at
+
+
+def side_by_side(entries: Sequence[Entry], mix: Callable[[Sequence[Entry]], Plan]) -> Plan:
+    """The mixes of all concepts beside each other, each as if its concept were alone: what a bank of adapters trains.
+
+    mix: the plan of one concept's entries. A micro-batch holds the rows of all concepts, one block after the other;
+    slots and weights are those of each block alone, so that the loss is the sum of the concepts' own. All entries must
+    have one size.
+    """
+    concepts = sorted({entry.concept for entry in entries})
+    own = [[i for i, entry in enumerate(entries) if entry.concept == concept] for concept in concepts]
+    plans = [mix([replace(entries[i], concept=0) for i in rows]) for rows in own]
+
+    def at(step: int) -> list[MicroBatch]:
+        return [_joined(parts, own) for parts in zip(*(plan(step) for plan in plans), strict=True)]
+
+    return at
+
+
+def _joined(parts: Sequence[MicroBatch], own: Sequence[Sequence[int]]) -> MicroBatch:
+    return MicroBatch(
+        tuple(rows[i] for part, rows in zip(parts, own, strict=True) for i in part.indices),
+        tuple(slot for part in parts for slot in part.slots),
+        tuple(weight for part in parts for weight in part.weights),
+    )
 
 
 Draw = tuple[int, int, float]

@@ -13,7 +13,8 @@ from maquette.data.buckets import fitted
 from maquette.data.cache import Cache
 from maquette.data.dataset import over
 from maquette.data.encode import Encoders
-from maquette.data.gather import class_sources, gather, held_out, training_sizes
+from maquette.data.gather import class_sources, gather, held_out, num_pictures, training_sizes
+from maquette.data.pack import unpacked
 from maquette.data.sample import Sample, Scan, Size, joined
 from maquette.data.scan import scan as scan_folder
 from maquette.families.placement import choose_device
@@ -86,8 +87,9 @@ def plan(config: RunConfig, out: Path) -> Plan:
     """
     device = choose_device(config.training.device)
     check_packages(config, device)
+    config = unpacked(config)
     subjects = gather(config.model_copy(update={"class_images": None}))
-    config = resolved(config, pictures=sum(not sample.is_class for sample in subjects.usable()))
+    config = resolved(config, pictures=num_pictures(config, subjects.usable()))
     check_scorers(config, subjects.usable())
     blank = blank_base(config, device)
     sizes = training_sizes(config.data, blank.family.default_size, blank.family.size_multiple)

@@ -108,7 +108,9 @@ def _concepts_section(facts: Facts) -> list[str]:
     if len(called) < 2:
         return []
     rows = [f"| {_plain(concept.trigger or '')} | {_plain(concept.phrase or '')} |" for concept in called]
-    return ["## Concepts", "\n".join(["| trigger | phrase |", "|---|---|", *rows])]
+    table = "\n".join(["| trigger | phrase |", "|---|---|", *rows])
+    own = "Each concept has an adapter of its own, in the folder of `export/` that is named for its trigger."
+    return ["## Concepts", *([own] if facts.config.is_bank else []), table]
 
 
 def _gallery_section(gallery: list[Preview], run: RunDir) -> list[str]:

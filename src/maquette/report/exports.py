@@ -10,6 +10,9 @@ from maquette.errors import CheckpointError
 RAW = "raw"
 """The folder beside a moving average with the weights as they were at the end."""
 
+NO_CONCEPT = frozenset({"steps", "model"})
+"""Folders of an export that hold checkpoints or parts of a model."""
+
 LONGEST_HEADER = 100_000_000
 """More bytes than this no safetensors header has. Source: the format's own limit."""
 
@@ -43,11 +46,14 @@ class Export:
 
 
 def find_exports(folder: Path, run: Path) -> list[Export]:
-    """Everything loadable in a folder and in its folder of raw weights, shortest names and so the main ones first.
+    """Everything loadable in a folder, in its folder of raw weights and in those of a bank's concepts.
+
+    Shortest names, and so the main ones, come first.
 
     Raises CheckpointError naming a .safetensors file whose header cannot be read.
     """
-    places = [place for place in (folder, folder / RAW) if place.is_dir()]
+    below = [place for place in sorted(folder.iterdir()) if place.is_dir()] if folder.is_dir() else []
+    places = [folder, *(place for place in below if place.name not in NO_CONCEPT)] if folder.is_dir() else []
     found = [export for place in places for path in place.iterdir() if (export := _export(path, run))]
     return sorted(found, key=lambda export: (len(export.name), export.name))
 

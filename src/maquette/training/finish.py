@@ -1,5 +1,6 @@
 """What comes out of a run: files that load elsewhere, proven as they are written."""
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from maquette.adapters.about import About
+from maquette.adapters.bank import Bank
 from maquette.adapters.base import Trainable
 from maquette.adapters.combined import Combined
 from maquette.adapters.delta import Delta
@@ -18,6 +20,7 @@ from maquette.adapters.injected import Injected
 from maquette.adapters.keys import Layout
 from maquette.adapters.tokens import LearnedTokens
 from maquette.config.adapter import FullConfig
+from maquette.config.bank import file_name_of
 from maquette.errors import CheckpointError
 from maquette.families import single_file
 from maquette.families.folder import save_folder
@@ -51,12 +54,14 @@ def export_step(job: Job, run: RunDir, layout: Layout, step: int) -> None:
     """Write adapter and new tokens as they are after a step; kept for every checkpoint, since they are small."""
     if isinstance(job.config.adapter, FullConfig):
         return
-    path = step_file(run, step)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    said, precision = about(job, path.stem), job.config.output.precision
+    precision = job.config.output.precision
+    said = about(job, step_file(run, step).stem)
     with as_exported(job):
-        if delta := delta_of(job.trainable):
-            export_adapter(path, delta, layout, "kohya", said, precision=precision)
+        for one in exported(job, run.export / "steps", run.root.name):
+            one.folder.mkdir(parents=True, exist_ok=True)
+            path = one.folder / f"{one.name}-step{step:08d}.safetensors"
+            if delta := delta_of(one.trainable):
+                export_adapter(path, delta, layout, "kohya", about(job, path.stem, one.concept), precision=precision)
         if tokens := tokens_of(job, layout):
             write_one(step_tokens(run, step), tokens, said)
 
@@ -75,12 +80,36 @@ def _write(job: Job, folder: Path, name: str, layout: Layout) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     if isinstance(job.config.adapter, FullConfig):
         return _write_model(job, folder, name)
-    paths, said, precision = [], about(job, name), job.config.output.precision
-    if delta := delta_of(job.trainable):
-        paths += export_both(folder, delta, layout, said, precision=precision).values()
+    paths, precision = [], job.config.output.precision
+    for one in exported(job, folder, name):
+        one.folder.mkdir(exist_ok=True)
+        if delta := delta_of(one.trainable):
+            said = about(job, one.name, one.concept)
+            paths += export_both(one.folder, delta, layout, said, precision=precision).values()
     if tokens := tokens_of(job, layout):
-        paths += write_embeddings(folder, tokens, said)
+        paths += write_embeddings(folder, tokens, about(job, name))
     return paths
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Exported:
+    """An adapter that becomes files of its own. concept: whose it is, in a bank; None where there is one adapter."""
+
+    folder: Path
+    name: str
+    trainable: Trainable
+    concept: int | None = None
+
+
+def exported(job: Job, folder: Path, name: str) -> list[Exported]:
+    """The adapters of a run and where their files go: of a bank, a folder for each concept, named for its trigger."""
+    if not isinstance(job.trainable, Bank):
+        return [Exported(folder, name, job.trainable)]
+    triggers = [file_name_of(concept.trigger or "") for concept in job.config.concepts]
+    return [
+        Exported(folder / called, f"{name}-{called}", part, number)
+        for number, (called, part) in enumerate(zip(triggers, job.trainable.parts, strict=True))
+    ]
 
 
 def _write_model(job: Job, folder: Path, name: str) -> list[Path]:
@@ -150,13 +179,15 @@ def rows_of(trainable: Trainable) -> dict[str, Tensor]:
             return {}
 
 
-def about(job: Job, name: str) -> About:
-    """What the adapter's files say of themselves; names and numbers, no paths."""
+def about(job: Job, name: str, concept: int | None = None) -> About:
+    """What the adapter's files say of themselves; names and numbers, no paths. concept: whose it is, in a bank."""
     config, dataset = job.config, job.dataset
+    called = [c.trigger for k, c in enumerate(config.concepts) if c.trigger and not c.virtual and concept in (None, k)]
+    learned = [s for s in dataset.samples if not s.is_class and concept in (None, s.concept)]
     prediction = scheduler_config(job.family.pipeline()).get("prediction_type")
     return About(
         title=name,
-        trigger=config.data.trigger,
+        trigger=config.data.trigger or ", ".join(called) or None,
         size=dataset.sizes[0] if len(dataset.sizes) == 1 else job.family.default_size,
         prediction="v" if prediction == "v_prediction" else "epsilon",
         date=datetime.now(UTC).replace(microsecond=0).isoformat(),
@@ -166,7 +197,7 @@ def about(job: Job, name: str) -> About:
             "unet_lr": config.denoiser_lr,
             "text_encoder_lr": config.text_encoder_lr if config.text_encoder.train != "none" else 0.0,
             "steps": job.steps,
-            "num_train_images": sum(not sample.is_class for sample in dataset.samples),
+            "num_train_images": len(learned),
             "clip_skip": config.model.clip_skip,
         },
     )

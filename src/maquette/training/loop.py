@@ -92,7 +92,9 @@ def train(  # noqa: PLR0913 - what a step needs, each named once; a bundle of th
                 for param in group.params:
                     param.grad = None
         moving = [param for group in active for param in group.params]
-        loss, images = runtime.gathered(moving, torch.stack(losses).sum(), images)
+        # What is clipped apart is trained apart (a bank's concepts): the loss told is the mean over these.
+        loss = torch.stack(losses).sum() / len({group.clip for group in trainable.groups})
+        loss, images = runtime.gathered(moving, loss, images)
         runtime.unscale(optimizer)
         grad_norm = clip_gradients(active, max_grad_norm)
         runtime.step(optimizer)

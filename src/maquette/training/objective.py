@@ -9,12 +9,13 @@ import torch
 from jaxtyping import Float
 from torch import Generator, Tensor
 
+from maquette.adapters.bank import blocks
 from maquette.diffusion.level import expand_as
 from maquette.diffusion.scheduler import Diffusion
 from maquette.diffusion.weighting import Weighting
 from maquette.errors import ConfigError
 from maquette.families.base import Family
-from maquette.types import Conditioning, TrainBatch, Words
+from maquette.types import Conditioning, ImageCode, TrainBatch, Words
 
 B = TypeVar("B")
 Objective = Callable[[B, Generator], Float[Tensor, " b"]]
@@ -30,7 +31,12 @@ class Preservation:
 
 
 def denoising(
-    family: Family, weighting: Weighting, *, noise_offset: float = 0.0, preservation: Preservation | None = None
+    family: Family,
+    weighting: Weighting,
+    *,
+    noise_offset: float = 0.0,
+    preservation: Preservation | None = None,
+    apart: bool = False,
 ) -> Objective[TrainBatch]:
     """Predict the target of a freshly noised sample; mean squared error per example, weighed by its noise level.
 
@@ -38,6 +44,7 @@ def denoising(
     too; 0.05 to 0.1 lets a model learn very dark and very bright pictures.
     preservation: adds, for batches that bring words of the class, the mean squared difference between what the model
     and its base make of them, at the same noise and weighed by the same noise level; masks do not act on it.
+    apart: each concept's examples draw from a stream of their own, as if it were alone in the batch (a bank).
     Levels are stratified over the batch: one draw from each of n equal slices of the distribution, in random order.
     Raises ConfigError where the weighting is infinite at a noise level that the checkpoint trains on.
     """
@@ -45,12 +52,8 @@ def denoising(
     _require_finite(weighting, diffusion)
 
     def loss(batch: TrainBatch, rng: Generator) -> Float[Tensor, " b"]:
-        x0 = batch.code.draw(rng).float()
-        level = diffusion.path(stratified(x0.shape[0], rng).to(x0.device))
-        eps = torch.randn(x0.shape, generator=rng)
-        if noise_offset:
-            eps = eps + noise_offset * torch.randn(*x0.shape[:2], *(1,) * (x0.ndim - 2), generator=rng)
-        eps = eps.to(x0)
+        x0, u, eps = (drawn_apart if apart else drawn)(batch, rng, noise_offset)
+        level = diffusion.path(u)
         affine = diffusion.parametrization(level)
         x_t = level.noised(x0, eps)
         cond = {**batch.code.cond, **family.embed_text(batch.tokens)}
@@ -63,6 +66,33 @@ def denoising(
         return weighting(level, affine) * (mean_error(error, batch.mask) + drift)
 
     return loss
+
+
+Drawn = tuple[Float[Tensor, "b *s"], Float[Tensor, " b"], Float[Tensor, "b *s"]]
+"""What is random in a pass: the clean samples, the quantiles of their noise levels, and the noise."""
+
+
+def drawn(batch: TrainBatch, rng: Generator, noise_offset: float = 0.0) -> Drawn:
+    """The draws of a whole batch, one after the other."""
+    x0 = batch.code.draw(rng).float()
+    u = stratified(x0.shape[0], rng).to(x0.device)
+    eps = torch.randn(x0.shape, generator=rng)
+    if noise_offset:
+        eps = eps + noise_offset * torch.randn(*x0.shape[:2], *(1,) * (x0.ndim - 2), generator=rng)
+    return x0, u, eps.to(x0)
+
+
+def drawn_apart(batch: TrainBatch, rng: Generator, noise_offset: float = 0.0) -> Drawn:
+    """The draws of each concept's block, from a stream that begins anew: what its own run would draw at this step."""
+    concepts, size = blocks(batch.concept)
+    mean, std = batch.code.mean, batch.code.std
+    parts = []
+    for rows in (slice(i * size, (i + 1) * size) for i in range(len(concepts))):
+        code = ImageCode(mean[rows], None if std is None else std[rows], {})
+        own = TrainBatch(code, {}, batch.weight[rows], batch.concept[rows])
+        parts.append(drawn(own, Generator().manual_seed(rng.initial_seed()), noise_offset))
+    x0, u, eps = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
+    return x0, u, eps
 
 
 def beside_base(

@@ -102,7 +102,7 @@ def assemble(
         dataset=dataset,
         held_out=held,
         trainable=trainable,
-        objective=denoising(family, weighting, noise_offset=offset, preservation=preservation),
+        objective=denoising(family, weighting, noise_offset=offset, preservation=preservation, apart=config.is_bank),
         optimizer=build_optimizer(config.optimizer, trainable.groups),
         ema=None if ema is None else Ema(trainable.groups, ema.half_life_images),
         runtime=runtime,

@@ -4,8 +4,11 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from maquette.adapters.bank import as_concept
 from maquette.config.schema import RunConfig
+from maquette.data.caption import has_words
 from maquette.data.sample import Sample
+from maquette.errors import ConfigError
 from maquette.generation.batch import described
 from maquette.generation.files import settings_of, write_picture
 from maquette.generation.sample import Picture, Request, is_black, painter
@@ -18,6 +21,9 @@ from maquette.training.prepare import Job
 def requests_of(config: RunConfig, samples: Sequence[Sample]) -> list[list[Request]]:
     """For each prompt of the previews, its requests with consecutive seeds."""
     preview = config.preview
+    prompts = preview.prompts or default_prompts(called(config, samples))
+    for prompt in prompts:
+        concept_of(config, prompt)
     return [
         [
             Request(
@@ -30,7 +36,7 @@ def requests_of(config: RunConfig, samples: Sequence[Sample]) -> list[list[Reque
             )
             for i in range(preview.num)
         ]
-        for prompt in preview.prompts or default_prompts(called(config, samples))
+        for prompt in prompts
     ]
 
 
@@ -38,6 +44,23 @@ def called(config: RunConfig, samples: Sequence[Sample]) -> list[Sample]:
     """The samples of the concepts that are learned to be called: all but the virtual ones."""
     virtual = {number for number, concept in enumerate(config.concepts) if concept.virtual}
     return [sample for sample in samples if sample.concept not in virtual]
+
+
+def concept_of(config: RunConfig, prompt: str) -> int:
+    """Whose adapter of a bank a prompt asks for: that of the longest trigger in it; 0 where there is one adapter.
+
+    Raises ConfigError for a prompt that names no concept of the bank.
+    """
+    if not config.is_bank:
+        return 0
+    triggers = {concept.trigger: number for number, concept in enumerate(config.concepts) if concept.trigger}
+    named = [trigger for trigger in triggers if has_words(prompt, trigger)]
+    if not named:
+        raise ConfigError(
+            f'preview.prompts: "{prompt}" asks for none of the bank\'s adapters: say which, by its trigger '
+            f"({', '.join(triggers)})."
+        )
+    return triggers[max(named, key=len)]
 
 
 def default_prompts(samples: Sequence[Sample]) -> Sequence[str]:
@@ -78,7 +101,8 @@ def painted(job: Job, run: RunDir, wanted: Sequence[tuple[Path, Request]]) -> It
     made_with = described(job.config.model, [(run.root, 1.0)])
     with as_exported(job), job.idle.present(), painter(job.family) as paint:
         for path, request in wanted:
-            picture = paint(request)
+            with as_concept(job.trainable, concept_of(job.config, request.prompt)):
+                picture = paint(request)
             write_picture(path, picture, settings_of(request, made_with))
             yield path, request, picture
 

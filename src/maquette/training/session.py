@@ -13,7 +13,7 @@ import torch
 from maquette.adapters.keys import Layout
 from maquette.config.load import load_config
 from maquette.config.schema import RunConfig, resolved
-from maquette.data.gather import gather
+from maquette.data.gather import gather, num_pictures
 from maquette.data.pack import unpacked
 from maquette.data.sample import Scan
 from maquette.errors import Interrupted
@@ -86,7 +86,7 @@ def run(config: RunConfig, *, out: Path, resume: bool = False, processes: Proces
     processes.meet()
     directory = RunDir(out)
     scan = gather(config.model_copy(update={"class_images": None}))  # some of those may be missing yet
-    config = resolved(config, pictures=sum(not sample.is_class for sample in scan.usable()))
+    config = resolved(config, pictures=num_pictures(config, scan.usable()))
     check_scorers(config, scan.usable())
     if resume:
         refuse_changes(load_config(directory.config), config)

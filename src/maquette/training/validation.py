@@ -2,6 +2,8 @@
 
 import torch
 
+from maquette.adapters.bank import as_concept
+from maquette.adapters.base import Trainable
 from maquette.data.dataset import Dataset
 from maquette.runs.events import Scored
 from maquette.runs.names import LOSS
@@ -18,19 +20,29 @@ def validated(job: Job, step: int) -> list[Scored]:
     if section is None or job.held_out is None:
         return []
     seed = job.config.training.seed
-    loss = validation_loss(job.held_out, job.objective, job.runtime, draws=section.draws, seed=seed)
+    loss = validation_loss(job.held_out, job.objective, job.runtime, job.trainable, draws=section.draws, seed=seed)
     return [Scored(step, LOSS, loss)]
 
 
 @torch.no_grad()
 def validation_loss(
-    held_out: Dataset, objective: Objective[TrainBatch], runtime: Runtime, *, draws: int, seed: int
+    held_out: Dataset,
+    objective: Objective[TrainBatch],
+    runtime: Runtime,
+    trainable: Trainable,
+    *,
+    draws: int,
+    seed: int,
 ) -> float:
-    """Mean loss over every held-out picture, each at ``draws`` noise levels spread evenly, the same ones every time."""
+    """Mean loss over every held-out picture, each at ``draws`` noise levels spread evenly, the same ones every time.
+
+    Of a bank, each picture passes through the adapter of its own concept.
+    """
     total = 0.0
     for index in range(len(held_out.samples)):
         rng = rng_at(seed, 0, index, stream="validation")
-        with global_generators(rng.initial_seed()), runtime.forward():
+        of_its_own = as_concept(trainable, held_out.samples[index].concept)
+        with global_generators(rng.initial_seed()), of_its_own, runtime.forward():
             total += float(objective(repeated(held_out.still(index), draws), rng).mean())
     return total / len(held_out.samples)
 

@@ -25,6 +25,7 @@ def test_every_setting_is_told_with_its_meaning(preset):
     told = [setting for group in settings_of(config) for setting in group.settings]
     optional = (
         "class_images",
+        "pack",
         "preservation",
         "tokens",
         "validation",
