@@ -16,11 +16,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from maquette.adapters.base import ParamGroup, Trainable
-from maquette.adapters.combined import Combined
-from maquette.adapters.injected import Injected, Layer, set_training
+from maquette.adapters.beside import LoraLayer, factors
+from maquette.adapters.combined import injected
+from maquette.adapters.injected import Layer, set_training
 from maquette.errors import CheckpointError, ModelError
-
-Plain = LoraLinear | LoraConv2d
 
 
 def adapter_of(concept: int) -> str:
@@ -82,10 +81,10 @@ class Bank:
                 param.requires_grad_()
 
     @property
-    def layers(self) -> list[Plain]:
+    def layers(self) -> list[LoraLayer]:
         """The layers, each of which holds the factors of all concepts."""
         found: list[Layer] = [layer for part in injected(self.parts[0]) for layer in part.layers.values()]
-        return [layer for layer in found if isinstance(layer, Plain)]
+        return [layer for layer in found if isinstance(layer, LoraLinear | LoraConv2d)]
 
     def state_dict(self) -> dict[str, Tensor]:
         """The states of all concepts, each name after its concept's."""
@@ -115,12 +114,6 @@ def as_concept(trainable: Trainable, concept: int) -> AbstractContextManager[Non
     return trainable.as_concept(concept) if isinstance(trainable, Bank) else nullcontext()
 
 
-def injected(part: Trainable) -> list[Injected]:
-    """The adapters of one concept, one for each module."""
-    parts = part.parts if isinstance(part, Combined) else (part,)
-    return [each for each in parts if isinstance(each, Injected)]
-
-
 def blocks(concept: Int[Tensor, " b"]) -> tuple[list[int], int]:
     """The concepts of a batch in the order of their blocks, and how many examples each has.
 
@@ -138,38 +131,46 @@ def blocks(concept: Int[Tensor, " b"]) -> tuple[list[int], int]:
 
 def _changed(names: Sequence[str], layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
     """The base's output with each block's own update added: a forward hook."""
-    assert isinstance(layer, Plain)
-    return (output + update(layer, names, inputs[0])).to(output.dtype)
+    assert isinstance(layer, LoraLinear | LoraConv2d)
+    return with_updates(layer, names, inputs[0], output)
 
 
-def update(layer: Plain, names: Sequence[str], x: Float[Tensor, "b *_"]) -> Float[Tensor, "b *_"]:
-    """scale * B_k A_k x for the examples of each concept k, which lie in equal blocks, in one product for all."""
-    down = torch.stack([layer.get_parameter(f"lora_A.{name}.weight") for name in names])
-    up = torch.stack([layer.get_parameter(f"lora_B.{name}.weight") for name in names])
-    x = thinned(layer, names, x.to(down.dtype))
-    scale = float(layer.scaling[names[0]])
+def with_updates(
+    layer: LoraLayer, names: Sequence[str], x: Float[Tensor, "b *_"], result: Float[Tensor, "b *_"]
+) -> Float[Tensor, "b *_"]:
+    """result + s B_k A_k x for the examples of each concept k, which lie in equal blocks, in one product for all.
+
+    ``beside.with_update`` for several adapters: factors take the precision of x, the scale is put on the ranks.
+    """
+    pairs = [factors(layer, name) for name in names]
+    down, up = (torch.stack(parts).to(x.dtype) for parts in zip(*pairs, strict=True))
+    x, scale = thinned(layer, names, x), float(layer.scaling[names[0]])
     if isinstance(layer, LoraConv2d):
-        return scale * convolved(layer, x, down, up)
-    rows = x.reshape(len(names), -1, x.shape[-1])
-    made = torch.bmm(torch.bmm(rows, down.mT), up.mT)
-    return scale * made.reshape(*x.shape[:-1], up.shape[1])
+        return result + convolved(layer, x, scale, down, up)
+    inner = torch.bmm(x.reshape(len(names), -1, x.shape[-1]), down.mT)
+    blocks_of_result = result.reshape(len(names), -1, result.shape[-1])
+    return torch.baddbmm(blocks_of_result, inner, up.mT, alpha=scale).view(result.shape)
 
 
 def convolved(
-    layer: LoraConv2d, x: Float[Tensor, "b c h w"], down: Float[Tensor, "k r c _ _"], up: Float[Tensor, "k out r 1 1"]
+    layer: LoraConv2d,
+    x: Float[Tensor, "b c h w"],
+    scale: float,
+    down: Float[Tensor, "k r c _ _"],
+    up: Float[Tensor, "k out r 1 1"],
 ) -> Float[Tensor, "b out _ _"]:
-    """The same for convolutions, as one convolution in k groups: concepts stand beside each other as channels."""
+    """The updates of a convolution, as one in k groups: concepts stand beside each other as channels."""
     base = layer.get_base_layer()
     assert isinstance(base, nn.Conv2d)
     assert not isinstance(base.padding, str)
     k = down.shape[0]
     beside = x.unflatten(0, (k, -1)).transpose(0, 1).flatten(1, 2)
     inner = functional.conv2d(beside, down.flatten(0, 1), None, base.stride, base.padding, base.dilation, groups=k)
-    made = functional.conv2d(inner, up.flatten(0, 1), groups=k)
+    made = functional.conv2d(scale * inner, up.flatten(0, 1), groups=k)
     return made.unflatten(1, (k, -1)).transpose(0, 1).flatten(0, 1)
 
 
-def thinned(layer: Plain, names: Sequence[str], x: Float[Tensor, "b *_"]) -> Float[Tensor, "b *_"]:
+def thinned(layer: LoraLayer, names: Sequence[str], x: Float[Tensor, "b *_"]) -> Float[Tensor, "b *_"]:
     """The inputs after dropout: every concept's block by the same draw, which is the one its own run would make."""
     drop = layer.lora_dropout[names[0]]
     if isinstance(drop, nn.Identity) or not layer.training:
