@@ -45,7 +45,7 @@ def here(tmp_path: Path, bases: Bases, monkeypatch: pytest.MonkeyPatch) -> Path:
     Path("model.safetensors").write_bytes(b"\x00" * 50)
     Path("old.bin").write_bytes(b"\x80\x04")
     Path("torn.safetensors").write_bytes(b"\x10\x00\x00\x00\x00\x00\x00\x00{")
-    write_tensors(Path("strange.safetensors"), {"x": torch.zeros(1)}, {})
+    write_tensors(Path("strange.safetensors"), {"model.x": torch.zeros(1)}, {})
     Path("full").mkdir()
     Path("full/thesis.txt").write_text("mine")
     Path("wrong.toml").write_text("[training]\nsteps = twelve\n")
