@@ -67,7 +67,7 @@ def test_a_finished_run_is_published_with_its_card_and_nothing_private(hub, tmp_
         *previews,
         *(f"pictures/000{i}.png" for i in range(3)),
     }
-    assert load(hub.files["mug.safetensors"])["weight"].shape == (8, 8)
+    assert load(hub.files["mug.safetensors"])["lora_unet_x.lora_down.weight"].shape == (8, 8)
     assert not [path for path, content in hub.files.items() if HOME.encode() in content]
     for path in previews:
         with Image.open(io.BytesIO(hub.files[path])) as shown, Image.open(run.root / path) as made:

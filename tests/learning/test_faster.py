@@ -21,6 +21,7 @@ def test_the_loss_at_fixed_noise_falls_faster(tmp_path: Path) -> None:
     write_folder(subject_pictures(3, 5, seed=0, token="sks"), tmp_path / "photos")
     sets = [
         "preview.every=0",
+        "evaluation.every=0",
         "logging.trackers=[]",
         "checkpoints.every=1000",
         "training.steps=30",

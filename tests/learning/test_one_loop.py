@@ -11,7 +11,7 @@ import torch
 from diffusers import PriorTransformer, UNet2DConditionModel
 from torch import Tensor, nn
 
-from maquette.adapters.attach import denoiser_part
+from maquette.adapters.attach import denoiser_parts
 from maquette.adapters.base import ParamGroup
 from maquette.config.adapter import FullConfig, LoraConfig
 from maquette.config.optimization import AdamWConfig
@@ -106,7 +106,9 @@ def test_the_loss_at_fixed_noise_falls(kind, method, weight):
     family = make(diffusion)
     family.denoiser.requires_grad_(False)
     config, lr = METHODS[method]
-    trainable = denoiser_part(config, family.denoiser, ParamGroup("denoiser", (), lr), rng_at(0, 0, stream="adapter"))
+    (trainable,) = denoiser_parts(
+        config, family.denoiser, ParamGroup("denoiser", (), lr), rng_at(0, 0, stream="adapter")
+    )
     objective, batch = denoising(family, WEIGHTINGS[weight]), batch_for(family)
     before = probe(objective, batch)
     for _ in train(

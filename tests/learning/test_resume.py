@@ -12,7 +12,7 @@ import torch
 from diffusers import UNet2DConditionModel
 from torch import Generator, Tensor
 
-from maquette.adapters.attach import denoiser_part
+from maquette.adapters.attach import denoiser_parts
 from maquette.adapters.base import ParamGroup, Trainable
 from maquette.config.adapter import DoraConfig, LoraConfig
 from maquette.config.optimization import (
@@ -150,7 +150,7 @@ def start(optimizer: OptimizerConfig, *, kind: type = LoraConfig, fp16: bool = F
     family = toy()
     adapter = kind(rank=2, dropout=0.1, targets="attention")
     lr = optimizer.lr or 1e-2
-    trainable = denoiser_part(
+    (trainable,) = denoiser_parts(
         adapter, family.denoiser, ParamGroup("denoiser", (), lr, optimizer.weight_decay), rng_at(0, 0, stream="adapter")
     )
     half = Runtime(torch.device("cpu"), torch.float16, torch.amp.GradScaler("cpu", init_scale=2.0**24))

@@ -22,7 +22,7 @@ from maquette.generation.batch import Maker, opened
 from maquette.generation.files import to_image
 from maquette.generation.sample import Request, painter
 from maquette.report.read import read_facts
-from maquette.runs.events import Finished, Previewed, Saved, Started, Step, Warned
+from maquette.runs.events import Finished, Grouped, Previewed, Saved, Started, Step, Warned
 from maquette.runs.rundir import RunDir
 from maquette.training import session
 from maquette.training.idle import Idle, idle_in
@@ -74,7 +74,7 @@ def test_everything_that_is_promised_is_there(photos, bases, tmp_path):
     assert versions["libraries"]["torch"] == torch.__version__
     assert versions["commit"] is None or re.fullmatch(r"[0-9a-f]{40}\+?", versions["commit"])
     log = events(run).events
-    assert [type(event) for event in log[:2]] == [Started, Previewed]
+    assert [type(event) for event in log[:3]] == [Started, Grouped, Previewed]
     assert isinstance(log[-1], Finished)
     assert [event.step for event in events(run).of(Step)] == [1, 2, 3, 4]
     assert [event.step for event in events(run).of(Saved)] == [0, 1, 2, 3, 4]

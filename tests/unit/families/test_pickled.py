@@ -109,7 +109,7 @@ HOSTILE = {
     "getattr": (lambda at: Runs(getattr, "a", "b"), r"builtins\.getattr"),
     "a class": (lambda at: Runs(Path, at), r"pathlib"),
     "torch's own loader": (lambda at: Runs(torch.load, at), r"torch\.serialization\.load"),
-    "an object": (lambda at: pytest.ExitCode.OK, r"ExitCode"),
+    "an object": (lambda at: pytest.ExitCode.OK, r"ExitCode|builtins\.getattr"),
     "an array of objects": (lambda at: np.array([Runs(os.mkdir, at)], dtype=object), r"type O8|posix\.mkdir"),
     "a set": (lambda at: {1, 2}, r"EMPTY_SET"),
 }
