@@ -114,6 +114,11 @@ def as_concept(trainable: Trainable, concept: int) -> AbstractContextManager[Non
     return trainable.as_concept(concept) if isinstance(trainable, Bank) else nullcontext()
 
 
+def num_adapters(trainable: Trainable) -> int:
+    """How many blocks of rows a pass has: one for each concept of a bank."""
+    return len(trainable.parts) if isinstance(trainable, Bank) else 1
+
+
 def blocks(concept: Int[Tensor, " b"]) -> tuple[list[int], int]:
     """The concepts of a batch in the order of their blocks, and how many examples each has.
 

@@ -104,6 +104,8 @@ def inject(
     for path, layer in found.items():
         layer.scaling[adapter] = scales[path]
         if isinstance(layer, LoraLinear | LoraConv2d):
+            for name in FACTORS["lora"]:  # a layer's second adapter peft leaves behind where the base is on "meta"
+                getattr(layer, name)[adapter].to(layer.get_base_layer().weight.device)
             layer.cast_input_dtype_enabled = False  # what is as large as the layer's input stays in its precision
             if adapter in layer.lora_variant:
                 use_gram_norms(layer, adapter)

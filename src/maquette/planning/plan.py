@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from maquette.adapters.bank import num_adapters
 from maquette.config.schema import RunConfig, resolved
 from maquette.data.buckets import fitted
 from maquette.data.cache import Cache
@@ -135,7 +136,7 @@ def planned(config: RunConfig, blank: Blank, samples: Sequence[Sample], to_make:
         class_images=sum(sample.is_class for sample in trained),
         class_images_to_make=to_make,
         draws=sum(trained[i].repeats for i in subjects),
-        batch=config.training.batch_size * config.training.gradient_accumulation,
+        batch=config.training.batch_size * config.training.gradient_accumulation * num_adapters(trainable),
         steps=steps,
         buckets=sorted(Counter(dataset.size_of(i) for i in subjects).items()),
         views=views,

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from maquette.adapters.bank import num_adapters
 from maquette.adapters.base import Trainable
 from maquette.data.sample import Size
 from maquette.planning.blank import META, Blank
@@ -47,7 +48,9 @@ def step_costs(
         torch.nn.Module.to(family.modules[module], dtype=blank.compute)
     x, t = several(code.mean, rows), torch.empty(rows, device=META)
     known = {name: several(value, rows) for name, value in code.cond.items()}
-    with trainable.routing(torch.zeros(rows, dtype=torch.long, device=META)), counting() as both:
+    concepts = num_adapters(trainable)
+    concept = torch.arange(concepts).repeat_interleave(rows // concepts)
+    with trainable.routing(concept), counting() as both:
         cond: Conditioning = {**known, **(family.embed_text(tokens) if text_trained else texts)}
         if preserved:
             with torch.no_grad():

@@ -57,6 +57,19 @@ def test_the_groups_are_those_that_training_has(family, kind, text, bases, tmp_p
     ]
 
 
+def test_the_step_of_a_bank_passes_all_concepts_at_once(bases, tmp_path):
+    for name in ("sks", "dog"):
+        paint(tmp_path / "photos" / name, (f"{name} one", f"{name} two"))
+    pack = {"data__prompt": "a photo of [trigger]", "data__buckets": False, "pack__trigger": "[name]"}
+    one = planned(tmp_path / "photos", bases("sd1"), **pack, training__batch_size=2)
+    bank = planned(tmp_path / "photos", bases("sd1"), **pack, adapter__kind="lora", adapter__bank=True)
+    assert (one.batch, bank.batch, bank.steps_per_pass) == (2, 2, 2.0)
+    assert [group.name for group in bank.groups] == ["dog denoiser", "sks denoiser"]
+    assert {group.parameters for group in bank.groups} == {one.groups[0].parameters}
+    # Two rows through one adapter each, or through the same one: as many products.
+    assert bank.teraflop == pytest.approx(one.teraflop)
+
+
 def test_new_tokens_are_planned_as_they_are_learned(bases, tmp_path):
     photos = paint(tmp_path / "photos")
     told = planned(photos, bases("sdxl"), data__prompt="a TOK dog", tokens__placeholders={"TOK": 2}, training__steps=4)
