@@ -1,0 +1,1 @@
+"""Training speed, side by side: python -m benchmarks.speed --help."""
