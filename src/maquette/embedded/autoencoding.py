@@ -42,8 +42,8 @@ def picture_batches(bank: Pictures, batch_size: int, seed: int) -> Callable[[int
 
 
 def to_pixels(images: Pictures) -> Float[Tensor, "n 3 h w"]:
-    """uint8 pictures to [-1, 1], channels last in memory, which convolutions on a processor like best."""
-    return (torch.from_numpy(images).float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
+    """uint8 pictures to [-1, 1]."""
+    return torch.from_numpy(images).float() / 127.5 - 1
 
 
 def autoencoding(vae: AutoencoderKL) -> Objective[PictureBatch]:

@@ -45,9 +45,7 @@ def captioned_batches(
         order = torch.randperm(total, generator=rng_at(seed, epoch, stream="order"))
         chosen = order[place * batch_size : (place + 1) * batch_size]
         assert codes.std is not None
-        mean, std = (
-            part[chosen].float().contiguous(memory_format=torch.channels_last) for part in (codes.mean, codes.std)
-        )
+        mean, std = codes.mean[chosen].float(), codes.std[chosen].float()
         tokens = tokenize([caption_at(key, seed, step) for key in chosen.tolist()])
         weight = torch.full((batch_size,), 1 / batch_size)
         return [TrainBatch(ImageCode(mean, std, {}), tokens, weight, torch.zeros(batch_size, dtype=torch.long))]

@@ -15,8 +15,8 @@ from maquette.adapters.full import Full, unfreeze
 from maquette.diffusion.weighting import min_snr
 from maquette.embedded import autoencoding, denoising, models
 from maquette.embedded.bank import SHARD, Pictures, draw_bank, open_bank
-from maquette.embedded.sittings import earlier_base, seed_of_sitting
-from maquette.embedded.stage import run_stage
+from maquette.embedded.sittings import carry_over, earlier_base, seed_of_sitting
+from maquette.embedded.stage import in_bfloat16, run_stage
 from maquette.embedded.tokenizer import new_tokenizer
 from maquette.errors import CheckpointError
 from maquette.families.sd import StableDiffusion
@@ -37,9 +37,9 @@ class Part:
     seed: int
 
 
-AUTOENCODER = Part(steps=5600, batch_size=8, lr=2e-3, seed=1)
-DENOISER = Part(steps=7000, batch_size=16, lr=7e-4, seed=2)
-DECODER = Part(steps=6000, batch_size=8, lr=1e-3, seed=3)
+AUTOENCODER = Part(steps=3200, batch_size=16, lr=2e-3, seed=1)
+DENOISER = Part(steps=7000, batch_size=32, lr=8e-4, seed=2)
+DECODER = Part(steps=3000, batch_size=16, lr=1e-3, seed=3)
 SIZES = {
     "autoencoder": AUTOENCODER,
     "denoiser": DENOISER,
@@ -72,10 +72,10 @@ def train_autoencoder(work: Path, part: Part = AUTOENCODER) -> Iterator[Tick]:
     seed = seed_of_sitting(part.seed, work)
     bank, vae = _bank(work), models.new_autoencoder(seed)
     if (earlier := earlier_base(work)) is not None:
-        vae.load_state_dict(earlier.vae.state_dict())
+        carry_over(vae, earlier.vae)
     batches = autoencoding.picture_batches(bank, part.batch_size, seed)
     trainable = whole({"autoencoder": vae}, part.lr)
-    objective = autoencoding.autoencoding(vae)
+    objective = in_bfloat16(autoencoding.autoencoding(vae))
     for stats in run_stage(
         work / "autoencoder.safetensors", trainable, objective, batches, steps=part.steps, seed=seed
     ):
@@ -103,12 +103,12 @@ def train_denoiser(work: Path, part: Part = DENOISER) -> Iterator[Tick]:
     seed = seed_of_sitting(part.seed, work)
     family = new_base(load_autoencoder(work), seed)
     if (earlier := earlier_base(work)) is not None:
-        family.unet.load_state_dict(earlier.unet.state_dict())
-        family.text_encoder.load_state_dict(earlier.text_encoder.state_dict())
+        carry_over(family.unet, earlier.unet)
+        carry_over(family.text_encoder, earlier.text_encoder)
     codes = ImageCode(saved["mean"], saved["std"], {})
     batches = denoising.captioned_batches(codes, family.tokenize, part.batch_size, seed)
     trainable = whole({"denoiser": family.unet, "text_encoder": family.text_encoder}, part.lr)
-    objective = denoising_loss(family, min_snr(5.0))
+    objective = in_bfloat16(denoising_loss(family, min_snr(5.0)))
     for stats in run_stage(work / "denoiser.safetensors", trainable, objective, batches, steps=part.steps, seed=seed):
         yield Tick("denoiser", stats.step, part.steps, stats.loss.item())
 
@@ -118,7 +118,7 @@ def train_decoder(work: Path, part: Part = DECODER) -> Iterator[Tick]:
     vae, bank = load_autoencoder(work), _bank(work)
     assert vae.post_quant_conv is not None
     decoder = nn.ModuleDict({"decoder": vae.decoder, "post_quant_conv": vae.post_quant_conv})
-    objective = autoencoding.decoding(vae)
+    objective = in_bfloat16(autoencoding.decoding(vae))
     seed = seed_of_sitting(part.seed, work)
     batches = autoencoding.picture_batches(bank, part.batch_size, seed)
     trainable = whole({"decoder": decoder}, part.lr)

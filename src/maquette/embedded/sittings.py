@@ -2,10 +2,12 @@
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TypedDict
 
 from safetensors import safe_open
+from torch import nn
 
 from maquette.embedded.models import new_denoiser
 from maquette.errors import ConfigError
@@ -38,8 +40,9 @@ def begin_from(base: str, work: Path) -> None:
         return
     shapes = {name: list(value.shape) for name, value in new_denoiser(0).state_dict().items()}
     with safe_open(source / "unet" / "diffusion_pytorch_model.safetensors", "pt") as saved:
-        if {name: saved.get_slice(name).get_shape() for name in saved.keys()} != shapes:  # noqa: SIM118 - no mapping
-            raise ConfigError(f"--start-from {base}: its denoiser has other sizes than this version trains.")
+        others = {name: saved.get_slice(name).get_shape() for name in saved.keys()}  # noqa: SIM118 - no mapping
+    if _inner(shapes) != _inner(others):
+        raise ConfigError(f"--start-from {base}: its denoiser has other sizes than this version trains.")
     if begun := sorted(path.name for path in work.glob("*.safetensors")):
         raise ConfigError(f"--start-from {base}: {work} has begun from nothing ({begun[0]}). Name another --work.")
     partial = work / "start.partial"
@@ -55,6 +58,21 @@ def earlier_base(work: Path) -> StableDiffusion | None:
     family = load_family(work / "start")
     assert isinstance(family, StableDiffusion)
     return family
+
+
+def carry_over(module: nn.Module, earlier: nn.Module) -> None:
+    """Give a module the earlier sitting's weights; convolutions to other numbers of latent channels start anew.
+
+    What they compute is linear, so the rest, which is nearly all, stays of use behind new ones.
+    """
+    new = module.state_dict()
+    kept = {name: value for name, value in earlier.state_dict().items() if value.shape == new[name].shape}
+    module.load_state_dict(new | kept)
+
+
+def _inner(shapes: Mapping[str, object]) -> Mapping[str, object]:
+    """The shapes of a denoiser that do not depend on the number of latent channels."""
+    return {name: shape for name, shape in shapes.items() if not name.startswith(("conv_in.", "conv_out."))}
 
 
 def earlier_record(work: Path) -> Record | None:

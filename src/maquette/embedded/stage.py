@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import TypeVar
 
 import torch
+from jaxtyping import Float
 from safetensors import safe_open
 from safetensors.torch import save_file
+from torch import Generator, Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from maquette.adapters.base import Trainable
 from maquette.runs.files import replacing
@@ -62,6 +65,20 @@ def run_stage(
         if stats.step % save_every == 0 or stats.step == steps:
             _save(file, trainable, optimizer, stats.step, time.monotonic() - started)
         yield stats
+
+
+def in_bfloat16(objective: Objective[B]) -> Objective[B]:
+    """The objective with its matrix products and convolutions in bf16, 1.7 times as fast on a processor that has it.
+
+    Attention is left to plain products: torch's fused attention for processors goes backward through short bf16
+    sequences seven times slower than through fp32 ones.
+    """
+
+    def loss(batch: B, rng: Generator) -> Float[Tensor, " b"]:
+        with torch.autocast("cpu", torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
+            return objective(batch, rng).float()
+
+    return loss
 
 
 def _save(file: Path, trainable: Trainable, optimizer: torch.optim.Optimizer, step: int, seconds: float) -> None:

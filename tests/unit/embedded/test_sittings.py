@@ -59,3 +59,21 @@ def test_what_cannot_be_gone_on_from_is_refused(earlier: Path, tmp_path: Path) -
     (other / "start" / "training.json").write_text("{}")
     with pytest.raises(ConfigError, match="started from another base"):
         sittings.begin_from(str(earlier), other)
+
+
+def test_a_base_with_other_latents_lends_all_that_does_not_touch_them(
+    earlier: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(models, "LATENTS", models.LATENTS + 2)
+    sittings.begin_from(str(earlier), tmp_path)
+    before = sittings.earlier_base(tmp_path)
+    assert before is not None
+    unet = models.new_denoiser(0)
+    sittings.carry_over(unet, before.unet)
+    same = {name for name, value in unet.state_dict().items() if torch.equal(value, weight_of(before.unet, name))}
+    assert set(unet.state_dict()) - same == {"conv_in.weight", "conv_out.weight", "conv_out.bias"}
+
+
+def weight_of(module: torch.nn.Module, name: str) -> torch.Tensor:
+    """A weight of a module by name."""
+    return module.state_dict()[name]
