@@ -13,6 +13,8 @@ from maquette.types import Conditioning, ImageCode, Tokens
 if TYPE_CHECKING:
     from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 
+    from maquette.families.pictures import Pictures
+
 
 @runtime_checkable
 class Family(Protocol):
@@ -87,5 +89,12 @@ class Family(Protocol):
         ...
 
     def pipeline(self) -> "DiffusionPipeline":
-        """A diffusers pipeline over the same modules: the only way pictures are made."""
+        """A diffusers pipeline over the same modules, which saves them."""
+        ...
+
+    def pictures(self) -> "Pictures | None":
+        """What makes pictures with the modules as they are now, always a diffusers pipeline.
+
+        None where the base is only a part of what makes them.
+        """
         ...

@@ -16,6 +16,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from maquette.config.words import written_out
 from maquette.diffusion.scheduler import Diffusion, read_scheduler
 from maquette.families import parts, text, unet, vae
+from maquette.families.pictures import Pictures, from_text
 from maquette.types import Conditioning, ImageCode, Tokens
 
 PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
@@ -105,6 +106,10 @@ class StableDiffusion:
         """The UNet's output, computed in its own dtype."""
         dtype = self.unet.dtype
         return self.unet(x.to(dtype), t, encoder_hidden_states=cond["context"].to(dtype)).sample
+
+    def pictures(self) -> Pictures:
+        """Of prompts, through the pipeline."""
+        return from_text(self, self.vae)
 
     def pipeline(self) -> StableDiffusionPipeline:
         """A StableDiffusionPipeline over the same modules, without a safety checker, which it never had."""

@@ -17,6 +17,7 @@ from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokeniz
 from maquette.config.words import written_out
 from maquette.diffusion.scheduler import Diffusion, read_scheduler
 from maquette.families import parts, text, unet, vae
+from maquette.families.pictures import Pictures, from_text
 from maquette.types import Conditioning, ImageCode, Tokens
 
 PARTS = ("unet", "vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "scheduler")
@@ -122,6 +123,10 @@ class StableDiffusionXL:
         added = {"text_embeds": cond["pooled"].to(dtype), "time_ids": cond["time_ids"]}
         context = cond["context"].to(dtype)
         return self.unet(x.to(dtype), t, encoder_hidden_states=context, added_cond_kwargs=added).sample
+
+    def pictures(self) -> Pictures:
+        """Of prompts, through the pipeline."""
+        return from_text(self, self.vae)
 
     def pipeline(self) -> StableDiffusionXLPipeline:
         """A StableDiffusionXLPipeline over the same modules, without a watermark."""

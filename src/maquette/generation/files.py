@@ -16,6 +16,7 @@ KEY = "maquette"
 
 def settings_of(request: Request, made_with: Mapping[str, object]) -> dict[str, object]:
     """Everything that decided a picture: the request, and what it was made with (base, adapters)."""
+    prior = {"prior_steps": request.prior_steps, "prior_guidance": request.prior_guidance}
     return {
         "prompt": request.prompt,
         "negative": request.negative,
@@ -24,6 +25,7 @@ def settings_of(request: Request, made_with: Mapping[str, object]) -> dict[str, 
         "guidance": request.guidance,
         "scheduler": request.scheduler,
         "size": None if request.size is None else list(request.size),
+        **{key: value for key, value in prior.items() if value is not None},
         **made_with,
     }
 

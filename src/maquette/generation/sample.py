@@ -3,18 +3,15 @@
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import cast
 
 import torch
-from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
-from diffusers.pipelines.pipeline_utils import DiffusionPipeline, ImagePipelineOutput
+from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from maquette.config.words import written_out
-from maquette.errors import ConfigError
+from maquette.errors import ConfigError, ModelError
 from maquette.families.base import Family
-from maquette.families.vae import decode
+from maquette.families.pictures import PRIOR_GUIDANCE, PRIOR_STEPS, Asked, Pictures
 from maquette.generation.schedulers import with_scheduler
 
 Picture = UInt8[Tensor, "3 h w"]
@@ -25,6 +22,8 @@ class Request:
     """One picture that is asked for: everything that decides its bytes, but the weights.
 
     size: (height, width) in pixels; None is what the base was trained at. scheduler: see ``SCHEDULERS``.
+    prior_steps, prior_guidance: of a base that first makes an image embedding of the prompt; None is what its pipeline
+    takes.
     """
 
     prompt: str
@@ -34,15 +33,17 @@ class Request:
     guidance: float = 7.5
     scheduler: str | None = None
     size: tuple[int, int] | None = None
+    prior_steps: int | None = None
+    prior_guidance: float | None = None
 
 
 def check_request(family: Family, request: Request) -> None:
-    """Raise ConfigError for what this family cannot make, before anything is computed.
+    """Raise ConfigError for what this family cannot make, before anything is computed; ModelError where it is a part.
 
     What the text encoder will not read of a long prompt is reported.
     """
-    height, width = request.size or family.default_size
-    multiple = family.size_multiple
+    pictures = pictures_of(family)
+    (height, width), multiple = request.size or pictures.size, pictures.multiple
     if height % multiple or width % multiple or min(height, width) < multiple:
         near = [max(multiple, round(side / multiple) * multiple) for side in (height, width)]
         raise ConfigError(
@@ -53,8 +54,21 @@ def check_request(family: Family, request: Request) -> None:
         raise ConfigError(f"steps = {request.steps}: at least 1 sampling step is needed.")
     if request.guidance < 1:
         raise ConfigError(f"guidance = {request.guidance:g}: must be 1 (off) or more; 5 to 8 is usual.")
-    with_scheduler(scheduler_config(family.pipeline()), request.scheduler)
+    if not pictures.has_prior and (request.prior_steps, request.prior_guidance) != (None, None):
+        raise ConfigError("--prior-steps, --prior-guidance: this base has no prior; leave them out.")
+    with_scheduler(scheduler_config(pictures.pipeline), request.scheduler, scales_input=pictures.scales_input)
     family.tokenize([request.prompt, request.negative])
+
+
+def pictures_of(family: Family) -> Pictures:
+    """What makes a family's pictures. Raises ModelError where it is only a part of what makes them."""
+    pictures = family.pictures()
+    if pictures is None:
+        raise ModelError(
+            f'The base (family "{family.name}") makes no pictures by itself. Give the decoder of Kandinsky 2.2 as the '
+            "base, and this as its prior: --base DECODER --prior PRIOR."
+        )
+    return pictures
 
 
 @contextmanager
@@ -64,31 +78,26 @@ def painter(family: Family) -> Generator[Callable[[Request], Picture]]:
     One picture a forward pass: a picture of a batch differs from the same picture alone. Its first noise comes from a
     CPU generator, so that the device does not decide it. A picture with a number that is not finite is black.
     """
-    pipeline = family.pipeline()
-    described = scheduler_config(pipeline)
-    # diffusers declares neither the parameters nor the results of pipelines where all of them meet.
-    run = cast(Callable[..., ImagePipelineOutput], pipeline)
+    pictures = pictures_of(family)
+    pipeline, described = pictures.pipeline, scheduler_config(pictures.pipeline)
     pipeline.set_progress_bar_config(disable=True)
-    vae = cast(AutoencoderKL, family.modules["vae"])
     training = [module for module in family.modules.values() if module.training]
 
     @torch.no_grad()
     def paint(request: Request) -> Picture:
-        height, width = request.size or family.default_size
-        pipeline.register_modules(scheduler=with_scheduler(described, request.scheduler))
-        latents = run(
-            prompt=written_out(request.prompt, family.words),
-            # None rather than "": some checkpoints (SDXL) mean zeros by no negative prompt.
-            negative_prompt=written_out(request.negative, family.words) or None,
-            num_inference_steps=request.steps,
-            guidance_scale=request.guidance,
-            height=height,
-            width=width,
-            generator=torch.Generator().manual_seed(request.seed),
-            output_type="latent",  # pipelines cannot decode with an autoencoder of another precision than the rest
-            clip_skip=family.clip_skip or None,
-        ).images
-        return to_picture(decode(vae, cast(Tensor, latents))[0])
+        sampler = with_scheduler(described, request.scheduler, scales_input=pictures.scales_input)
+        pipeline.register_modules(scheduler=sampler)
+        asked = Asked(
+            prompt=request.prompt,
+            negative=request.negative,
+            steps=request.steps,
+            guidance=request.guidance,
+            size=request.size or pictures.size,
+            rng=torch.Generator().manual_seed(request.seed),
+            prior_steps=request.prior_steps or PRIOR_STEPS,
+            prior_guidance=request.prior_guidance or PRIOR_GUIDANCE,
+        )
+        return to_picture(pictures.make(asked)[0])
 
     for module in training:
         module.eval()

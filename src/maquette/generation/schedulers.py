@@ -29,26 +29,37 @@ EDM_SCHEDULERS: Mapping[str, tuple[str, Mapping[str, object]]] = {
 }
 """The same for checkpoints with EDM preconditioning."""
 
+SCALING = ("euler", "euler_a", "heun")
+"""Samplers that want the denoiser's input scaled, which not every pipeline does."""
+
+LEARNED = ("learned", "learned_range")
+"""Kinds of variance that the denoiser itself gives, in further channels; only DDPM's sampler knows what to do with."""
+
 DEFAULT = "dpm++"
 
 
-def with_scheduler(config: Mapping[str, object], name: str | None) -> ConfigMixin:
+def with_scheduler(config: Mapping[str, object], name: str | None, *, scales_input: bool = True) -> ConfigMixin:
     """The sampler of a name, over the noise that a scheduler config describes.
 
     name: a key of the table that fits the checkpoint; None is "dpm++", or the checkpoint's own sampler where that is
-    not a table of betas. Raises ConfigError for a name that does not fit, with those that do.
+    not a table of betas. scales_input: whether the pipeline lets it scale the denoiser's input.
+    Raises ConfigError for a name that does not fit, with those that do.
     """
     own = str(config["_class_name"])
     if own.startswith("FlowMatch"):
         table: Mapping[str, tuple[str, Mapping[str, object]]] = {}
     else:
         table = EDM_SCHEDULERS if own.startswith("EDM") else SCHEDULERS
+    if not scales_input:
+        table = {known: sampler for known, sampler in table.items() if known not in SCALING}
     if name is None:
-        class_name, settings = table[DEFAULT] if table is SCHEDULERS else (own, {})
+        class_name, settings = table.get(DEFAULT, (own, {}))
     elif name in table:
         class_name, settings = table[name]
     else:
         raise ConfigError(_no_such(name, list(table)))
+    if class_name != "DDPMScheduler" and config.get("variance_type") in LEARNED:
+        config = {key: value for key, value in config.items() if key != "variance_type"}
     spacing = {"timestep_spacing": "trailing"} if config.get("rescale_betas_zero_snr") else {}
     # As arguments: diffusers drops what a config notes as unset, whatever its value.
     return getattr(diffusers, class_name).from_config(dict(config), **settings, **spacing)

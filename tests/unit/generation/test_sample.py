@@ -2,7 +2,7 @@ import logging
 
 import pytest
 import torch
-from diffusers import DPMSolverMultistepScheduler
+from diffusers import DDPMScheduler, DPMSolverMultistepScheduler
 from PIL import Image
 from tests.contract import tiny
 
@@ -156,6 +156,24 @@ def test_a_samplers_own_settings_win_over_what_the_checkpoint_leaves_unset():
     config = sampler_config(DPMSolverMultistepScheduler())
     assert with_scheduler(config, "dpm++karras").config["use_karras_sigmas"]
     assert with_scheduler(config, "dpm++sde").config["algorithm_type"] == "sde-dpmsolver++"
+
+
+def test_learned_variances_stay_with_the_one_sampler_that_takes_them():
+    config = {**DDPMScheduler(variance_type="learned_range").config, "_class_name": "DDPMScheduler"}
+    assert with_scheduler(config, "ddpm").config["variance_type"] == "learned_range"
+    for name in ("dpm++", "ddim"):
+        assert with_scheduler(config, name).config.get("variance_type") is None
+
+
+def test_a_pipeline_that_scales_no_input_gets_no_sampler_that_needs_it():
+    config = sampler_config(tiny.ddim())
+    with pytest.raises(ConfigError, match=r"Those that do: dpm[+][+], dpm[+][+]karras, dpm[+][+]sde, ddim, ddpm"):
+        with_scheduler(config, "euler", scales_input=False)
+
+
+def test_a_base_without_a_prior_refuses_its_settings():
+    with pytest.raises(ConfigError, match="has no prior"):
+        check_request(tiny.sd1(), Request(prompt="a cat", seed=0, prior_guidance=2.0))
 
 
 def test_a_file_says_how_it_was_made_and_has_the_same_bytes_again(tmp_path):
