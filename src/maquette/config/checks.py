@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from maquette.config.adapter import DoraConfig, FullConfig, LoraConfig, NoAdapterConfig
 from maquette.config.bank import bank_problems
 from maquette.config.factors import Displaced, EqualRatesConfig, GaussianConfig, KaimingConfig, LoraGaConfig
+from maquette.config.loss import KarrasConfig
 from maquette.config.optimization import ProdigyConfig, ScheduleFreeConfig
 from maquette.config.pack import pack_problems
 from maquette.config.section import Section
@@ -52,6 +53,7 @@ def contradictions(config: "RunConfig") -> list[Problem]:
         token_problems,
         _optimizer,
         _schedule,
+        _noise_levels,
         _output,
     )
     return [Problem(path, message) for check in checks for path, message in check(config)]
@@ -245,6 +247,14 @@ def _schedule(config: "RunConfig") -> Iterator[tuple[str, str]]:
             "schedule.warmup_steps",
             f"is {warmup}, and training.steps only {steps}; lower it, or train longer.",
         )
+
+
+def _noise_levels(config: "RunConfig") -> Iterator[tuple[str, str]]:
+    levels = config.loss.noise_levels
+    if isinstance(levels, KarrasConfig) and levels.sigma_min and levels.sigma_max:
+        least, most = levels.sigma_min, levels.sigma_max
+        if least >= most:
+            yield "loss.noise_levels.sigma_min", f"is {least:g}, and sigma_max {most:g}; it must be the smaller one."
 
 
 def _output(config: "RunConfig") -> Iterator[tuple[str, str]]:

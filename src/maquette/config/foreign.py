@@ -15,6 +15,7 @@ _SCHEDULES: Mapping[str, object] = {
 }
 _PRECISIONS: Mapping[str, object] = {"no": "fp32", "fp32": "fp32", "fp16": "fp16", "bf16": "bf16"}
 _MIN_SNR: Mapping[str, object] = {"loss.weighting.kind": "min_snr"}
+_EDM: Mapping[str, object] = {"none": "uniform_x0", "edm": "edm", "min_snr": "min_snr", "soft": "soft_min_snr"}
 _EPOCHS = "lengths are in optimizer steps; `maquette migrate` converts where it can count the pictures"
 _TRACKERS: Mapping[str, object] = {"tensorboard": "tensorboard", "wandb": "wandb", "mlflow": "mlflow"}
 
@@ -109,9 +110,12 @@ REFERENCE: Mapping[str, Mapping[str, Foreign]] = {
         "snr_gamma": to("loss.weighting.gamma", note='loss.weighting.kind = "min_snr"', also=_MIN_SNR),
         "noise_offset": to("loss.noise_offset"),
         "offset_noise": to("loss.noise_offset", note="a number; theirs stands for 0.1", on=0.1),
-        "do_edm_style_training": needless("the noise path and the prediction are read from the base's scheduler"),
-        "edm_weighting": to("loss.weighting.kind", words={"min_snr": "min_snr", "soft": "soft_min_snr"}),
-        "edm_sigma": not_yet("a choice of noise levels"),
+        "do_edm_style_training": needless(
+            "on a base that predicts noise it changes nothing (docs/maths.md); elsewhere the base's scheduler says it",
+            "loss.noise_levels",
+        ),
+        "edm_weighting": to("loss.weighting.kind", words=_EDM),
+        "edm_sigma": to("loss.noise_levels.kind", words={"lognormal": "lognormal", "karras_uniform": "karras"}),
         "gradient_accumulation_steps": to("training.gradient_accumulation"),
         "gradient_checkpointing": to("training.gradient_checkpointing"),
         "use_8bit_adam": to("optimizer.kind", note='kind = "adamw8bit"', on="adamw8bit"),

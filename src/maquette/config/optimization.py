@@ -1,4 +1,4 @@
-"""The sections about learning: the optimizer, its learning rate over time, and what the loss weighs."""
+"""The sections about learning: the optimizer, its learning rate over time, and the run itself."""
 
 from typing import Annotated, Literal
 
@@ -165,55 +165,6 @@ ScheduleConfig = Annotated[
     ConstantConfig | LinearConfig | CosineConfig | CosineWithRestartsConfig | PolynomialConfig,
     Field(discriminator="kind"),
 ]
-
-
-class UniformConfig(Section):
-    """Every noise level counts alike in what the network predicts: the plain mean square error. Source: S0, S3."""
-
-    kind: Literal["uniform"] = "uniform"
-
-
-class MinSnrConfig(Section):
-    """Cap the weight of easy noise levels. Source: Hang et al. 2023 (arXiv 2303.09556)."""
-
-    kind: Literal["min_snr"] = "min_snr"
-    gamma: Positive = 5.0
-    """The cap on the signal-to-noise ratio. Source: the paper, S1, S2 (5)."""
-
-
-class SoftMinSnrConfig(Section):
-    """The same cap without a corner. Source: Crowson et al. 2024 (arXiv 2401.11605)."""
-
-    kind: Literal["soft_min_snr"] = "soft_min_snr"
-
-
-class DebiasedConfig(Section):
-    """Weigh the clean sample by the square root of the signal-to-noise ratio.
-
-    Source: Yu et al. 2023 (arXiv 2310.08442).
-    """
-
-    kind: Literal["debiased"] = "debiased"
-
-
-class SnrConfig(Section):
-    """Weigh the clean sample by the signal-to-noise ratio: for epsilon models the same as uniform."""
-
-    kind: Literal["snr"] = "snr"
-
-
-WeightingConfig = Annotated[
-    UniformConfig | MinSnrConfig | SoftMinSnrConfig | DebiasedConfig | SnrConfig, Field(discriminator="kind")
-]
-
-
-class LossConfig(Section):
-    """What the error counts for. What the network predicts (epsilon, v, ...) is read from the base, never set."""
-
-    weighting: WeightingConfig = UniformConfig()
-    noise_offset: Annotated[float, Field(ge=0)] = 0.0
-    """Adds this much of one number per picture and channel to the noise, so that dark and bright can be learned.
-    Source: diffusers (0; 0.05 to 0.1 is usual)."""
 
 
 class EmaConfig(Section):

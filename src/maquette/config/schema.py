@@ -16,11 +16,11 @@ from maquette.config.adapter import (
 from maquette.config.checks import Contradictions, contradictions
 from maquette.config.data import ClassImagesConfig, ConceptConfig, DataConfig, PreservationConfig
 from maquette.config.evaluation import EvaluationConfig
+from maquette.config.loss import LossConfig
 from maquette.config.optimization import (
     AdamWConfig,
     ConstantConfig,
     LionConfig,
-    LossConfig,
     OptimizerConfig,
     ProdigyConfig,
     ScheduleConfig,

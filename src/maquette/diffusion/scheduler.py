@@ -45,7 +45,9 @@ def read_scheduler(config: Mapping[str, object], where: str = "scheduler_config.
         if prediction not in ("epsilon", "v_prediction"):
             raise _refused(where, "prediction_type", prediction, ("epsilon", "v_prediction"))
         sigma_data = _number(config, "sigma_data", 0.5, where)
-        return Diffusion(edm_path(), edm(sigma_data, negated=prediction == "v_prediction"))
+        low, high = _number(config, "sigma_min", 0.002, where), _number(config, "sigma_max", 80.0, where)
+        path = edm_path(sigma_min=low, sigma_max=high)
+        return Diffusion(path, edm(sigma_data, negated=prediction == "v_prediction"))
     if name.startswith("FlowMatch"):
         steps, shift = _number(config, "num_train_timesteps", 1000, where), _number(config, "shift", 1.0, where)
         return Diffusion(flow_path(int(steps), shift), flow)

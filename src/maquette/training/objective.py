@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Generator, Tensor
 
 from maquette.adapters.bank import blocks
-from maquette.diffusion.level import expand_as
+from maquette.diffusion.level import NoisePath, expand_as
 from maquette.diffusion.scheduler import Diffusion
 from maquette.diffusion.weighting import Weighting
 from maquette.errors import ConfigError
@@ -34,26 +34,29 @@ def denoising(
     family: Family,
     weighting: Weighting,
     *,
+    levels: NoisePath | None = None,
     noise_offset: float = 0.0,
     preservation: Preservation | None = None,
     apart: bool = False,
 ) -> Objective[TrainBatch]:
     """Predict the target of a freshly noised sample; mean squared error per example, weighed by its noise level.
 
+    levels: the noise levels to draw from; None is those that the base was trained at.
     noise_offset: standard deviation of a constant added to every position of a channel's noise, and so to the target
     too; 0.05 to 0.1 lets a model learn very dark and very bright pictures.
     preservation: adds, for batches that bring words of the class, the mean squared difference between what the model
     and its base make of them, at the same noise and weighed by the same noise level; masks do not act on it.
     apart: each concept's examples draw from a stream of their own, as if it were alone in the batch (a bank).
     Levels are stratified over the batch: one draw from each of n equal slices of the distribution, in random order.
-    Raises ConfigError where the weighting is infinite at a noise level that the checkpoint trains on.
+    Raises ConfigError where the weighting is infinite at a noise level that is drawn.
     """
     diffusion = family.diffusion
-    _require_finite(weighting, diffusion)
+    path = levels or diffusion.path
+    _require_finite(weighting, diffusion, path)
 
     def loss(batch: TrainBatch, rng: Generator) -> Float[Tensor, " b"]:
         x0, u, eps = (drawn_apart if apart else drawn)(batch, rng, noise_offset)
-        level = diffusion.path(u)
+        level = path(u)
         affine = diffusion.parametrization(level)
         x_t = level.noised(x0, eps)
         cond = {**batch.code.cond, **family.embed_text(batch.tokens)}
@@ -115,15 +118,15 @@ def beside_base(
     return output, preservation.weight * mean_error((kept.float() - taught.float()).square(), None)
 
 
-def _require_finite(weighting: Weighting, diffusion: Diffusion) -> None:
-    ends = diffusion.path(torch.tensor([0.0, 1 - 2**-24]))
+def _require_finite(weighting: Weighting, diffusion: Diffusion, path: NoisePath) -> None:
+    ends = path(torch.tensor([0.0, 1 - 2**-24]))
     weights = weighting(ends, diffusion.parametrization(ends))
     if not weights.isfinite().all():
         ratios, values = (", ".join(f"{v:.4g}" for v in numbers.tolist()) for numbers in (ends.snr, weights))
         raise ConfigError(
             f"loss.weighting is not finite at the ends of this base's noise levels: {values} at SNR {ratios}. "
             "A base that predicts noise and was trained down to SNR 0 allows uniform, snr, min_snr and "
-            "soft_min_snr: choose one of them."
+            'soft_min_snr: choose one of them, or loss.noise_levels.kind = "lognormal", which never draws SNR 0.'
         )
 
 

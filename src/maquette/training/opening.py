@@ -32,7 +32,7 @@ from maquette.training.optim import build_optimizer
 from maquette.training.prepare import Job
 from maquette.training.seeds import rng_at
 from maquette.training.trackers import check_trackers
-from maquette.training.weighting import weighting_of
+from maquette.training.weighting import check_cap, levels_of, weighting_of
 
 
 def load_base(config: RunConfig, device: torch.device) -> Family:
@@ -62,7 +62,9 @@ def check_fit(config: RunConfig, family: Family, requests: Sequence[Sequence[Req
     for module in text_encoders(family, needed=config.text_encoder.train != "none").values():
         if config.text_encoder.train == "lora":
             text_ranks(config, module)
-    denoising(family, weighting_of(config.loss.weighting))
+    levels = levels_of(config.loss.noise_levels, family.diffusion.path)
+    check_cap(config.loss.weighting, family.diffusion, levels)
+    denoising(family, weighting_of(config.loss.weighting), levels=levels)
     for row in requests:
         for request in row:
             check_request(family, request)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -29,7 +30,7 @@ from maquette.training.processes import Processes
 from maquette.training.rehearsal import init_of, rehearsal, start_on
 from maquette.training.runtime import Runtime
 from maquette.training.seeds import rng_at
-from maquette.training.weighting import weighting_of
+from maquette.training.weighting import levels_of, weighting_of
 from maquette.types import TrainBatch
 
 
@@ -90,11 +91,13 @@ def assemble(
     ema = config.training.ema
     scaler = torch.amp.GradScaler(device.type) if compute is torch.float16 else None
     runtime = Runtime(device, compute, scaler, processes)
-    weighting, offset, keep = weighting_of(config.loss.weighting), config.loss.noise_offset, config.preservation
+    loss, keep = config.loss, config.preservation
+    levels = levels_of(loss.noise_levels, family.diffusion.path)
+    objective = partial(denoising, family, weighting_of(loss.weighting), levels=levels, noise_offset=loss.noise_offset)
     preservation = None if keep is None else Preservation(keep.weight, lambda: aside(trainable))
     start = Start()
     if report is not None:
-        passes = rehearsal(dataset, denoising(family, weighting, noise_offset=offset), runtime, config.training.seed)
+        passes = rehearsal(dataset, objective(), runtime, config.training.seed)
         start = start_on(init_of(config.adapter), trainable, passes, config.training.seed, report)
     return Job(
         config=config,
@@ -102,7 +105,7 @@ def assemble(
         dataset=dataset,
         held_out=held,
         trainable=trainable,
-        objective=denoising(family, weighting, noise_offset=offset, preservation=preservation, apart=config.is_bank),
+        objective=objective(preservation=preservation, apart=config.is_bank),
         optimizer=build_optimizer(config.optimizer, trainable.groups),
         ema=None if ema is None else Ema(trainable.groups, ema.half_life_images),
         runtime=runtime,

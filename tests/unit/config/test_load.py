@@ -170,7 +170,7 @@ def test_every_problem_of_a_file_is_told_with_its_line(tmp_path: Path):
         ("training.push_to_hub=true", "It is not needed:"),
         ("data.token_abstraction=TOK", "Did you mean tokens.placeholders?"),
         ("data.flop=true", "Did you mean data.flip?"),
-        ("loss.weighting.kind=minsnr", 'Did you mean "min_snr"? Known: uniform, min_snr'),
+        ("loss.weighting.kind=minsnr", 'Did you mean "min_snr"? Known: uniform, uniform_x0, edm, min_snr'),
         ("adapter.kind=locon", "Known: lora, dora, loha, lokr, full, none."),
         ("optimizer.kind=AdamW", 'Did you mean "adamw"?'),
         ("training.zzz=1", "Known in [training]: steps, batch_size"),

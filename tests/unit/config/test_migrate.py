@@ -321,7 +321,7 @@ def test_units_are_converted():
         ("--allow_tf32", "refused", "bf16"),
         ("--enable_xformers_memory_efficient_attention", "needless", "torch's own"),
         ("--resolution=large", "open", "data.resolution"),
-        ("--edm_sigma=lognormal", "not yet", "noise levels"),
+        ("--do_edm_style_training", "needless", "predicts noise it changes nothing"),
         ("--class_prompt=dog", "needless", "with_prior_preservation"),
         ("--lr_scheduler=piecewise_constant", "unknown", "cosine_with_restarts"),
         ("--resolution=500", "open", "multiple of 8"),
@@ -337,6 +337,19 @@ def test_what_is_not_taken_over_is_named(flags: str, status: str, words: str):
     ]
     assert any(remark.status == status and words in remark.why for remark in remarks)
     assert words in write(result, "a command", Path()).replace("\n#   ", " ")
+
+
+@pytest.mark.parametrize(
+    ("flags", "weighting", "levels"),
+    [
+        ("--edm_weighting=none --edm_sigma=karras_uniform", "uniform_x0", "karras"),
+        ("--edm_weighting=soft --edm_sigma=lognormal", "soft_min_snr", "lognormal"),
+    ],
+)
+def test_edm_style_training_keeps_its_weights_and_levels(flags: str, weighting: str, levels: str):
+    result = migrated(f"python train_dreambooth_lora_sdxl.py --instance_data_dir=x {flags}")
+    assert result.settings["loss.weighting.kind"].value == weighting
+    assert result.settings["loss.noise_levels.kind"].value == levels
 
 
 def test_a_key_of_another_kind_is_named():

@@ -2,12 +2,14 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
-from diffusers import DDPMScheduler
+from diffusers import DDPMScheduler, EDMEulerScheduler, EulerDiscreteScheduler
 from scipy import stats
 
-from maquette.diffusion.level import Level, ddpm_path, edm_path, expand_as, flow_path
+from maquette.diffusion.level import Level, ddpm_path, edm_path, expand_as, flow_path, karras, lognormal
+from maquette.diffusion.scheduler import alphas_cumprod
 
 SCALED_LINEAR = DDPMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear").alphas_cumprod
 GRID = (torch.arange(100_000, dtype=torch.float64) + 0.5) / 100_000
@@ -77,3 +79,57 @@ def test_expand_as_puts_a_vector_on_the_first_axis_of_any_sample():
     v = torch.arange(3.0)
     assert expand_as(v, torch.zeros(3, 5)).shape == (3, 1)
     assert expand_as(v, torch.zeros(3, 4, 8, 8)).shape == (3, 1, 1, 1)
+
+
+def test_levels_between_the_entries_of_a_table_are_those_of_diffusers_samplers():
+    euler = EulerDiscreteScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
+    path = ddpm_path(SCALED_LINEAR)
+    ratios = torch.tensor([0.03, 0.1, 0.5, 1.0, 3.0, 14.0])
+    known = np.log(euler.sigmas[:-1].flip(0).numpy())
+    level = path.at(ratios)
+    # In fp32 ln(1 - alpha_bar) has an error of 1e-4 at the first entries, a hundredth of their distance.
+    expected = torch.from_numpy(np.array([euler._sigma_to_t(ratio.numpy(), known) for ratio in ratios])).float()
+    torch.testing.assert_close(level.t, expected, rtol=1e-5, atol=1e-3)
+    torch.testing.assert_close(level.sigma / level.alpha, ratios)
+    torch.testing.assert_close(level.sigma.square() + level.alpha.square(), torch.ones(6))
+
+
+def test_a_table_is_the_end_of_what_its_checkpoint_knows():
+    path = ddpm_path(SCALED_LINEAR.double())
+    below, above = path.at(torch.tensor([1e-4, 1e4], dtype=torch.float64)).t.tolist()
+    assert (below, above) == (0.0, 999.0)
+    entries = path((torch.arange(1000) + 0.5) / 1000)
+    torch.testing.assert_close(path.at(entries.sigma / entries.alpha).t, entries.t, rtol=0, atol=1e-6)
+    assert path.ends == pytest.approx((0.0291675, 14.6146), rel=1e-4)
+
+
+def test_a_table_down_to_pure_noise_ends_at_its_last_entry_with_a_signal():
+    table = alphas_cumprod({"beta_schedule": "scaled_linear", "rescale_betas_zero_snr": True})
+    path = ddpm_path(table.double())
+    level = path.at(torch.tensor([1.0, 1e9], dtype=torch.float64))
+    assert level.t[1] == 998
+    assert all(value.isfinite().all() for value in (level.t, level.alpha, level.sigma))
+    assert math.isfinite(path.ends[1])
+
+
+@pytest.mark.parametrize(("p_mean", "p_std"), [(-1.2, 1.2), (1.0, 2.0)])
+def test_lognormal_levels_of_a_table_are_the_stated_ones_within_it(p_mean, p_std):
+    path = ddpm_path(SCALED_LINEAR.double())
+    level = path.drawn_by(lognormal(p_mean, p_std))(GRID)
+    expected = stats.lognorm(s=p_std, scale=math.exp(p_mean)).ppf(GRID.numpy()).clip(*path.ends)
+    torch.testing.assert_close(level.sigma / level.alpha, torch.from_numpy(expected), rtol=1e-9, atol=0)
+
+
+def test_karras_levels_are_the_training_table_of_diffusers_edm_schedulers():
+    theirs = EDMEulerScheduler()
+    u = torch.arange(1000, -1, -1, dtype=torch.float64) / 1000
+    level = edm_path().drawn_by(karras(0.002, 80.0))(u)
+    torch.testing.assert_close(level.sigma.float(), theirs.sigmas[:-1], rtol=1e-6, atol=0)
+    torch.testing.assert_close(level.t.float(), theirs.timesteps, rtol=1e-5, atol=1e-6)
+
+
+def test_flow_levels_have_the_ratio_that_they_were_asked_for():
+    path = flow_path(1000, shift=3.0)
+    level = path.at(torch.tensor([0.1, 1.0, 9.0], dtype=torch.float64))
+    assert (level.sigma / level.alpha).tolist() == pytest.approx([0.1, 1.0, 9.0])
+    assert level.t.tolist() == pytest.approx([1000 * r / (1 + r) for r in (0.1, 1.0, 9.0)])

@@ -99,6 +99,16 @@ def test_edm_weighting_is_uniform_on_an_edm_network(edm_level):
         torch.testing.assert_close(weighting.edm(edm_level, a), torch.ones(100, dtype=torch.float64))
 
 
+def test_a_v_network_is_an_edm_network_for_data_of_deviation_one(level):
+    """v prediction is EDM's preconditioning at sigma_data = 1, so the weight of either is the plain error of both."""
+    v, sigma = affine.velocity(level), level.snr.rsqrt()
+    torch.testing.assert_close(weighting.edm(level, v), torch.ones(100, dtype=torch.float64))
+    exploding = Level(sigma.log() / 4, torch.ones_like(sigma), sigma)
+    e = affine.edm(1.0, negated=True)(exploding)
+    torch.testing.assert_close(e.target_eps, v.target_eps)
+    torch.testing.assert_close(e.target_x0, v.target_x0)
+
+
 @pytest.mark.parametrize("weight", [weighting.min_snr(5.0), weighting.snr, weighting.soft_min_snr, weighting.uniform])
 @pytest.mark.parametrize("parametrization", PATHS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

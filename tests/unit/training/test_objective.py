@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 
 import pytest
 import torch
-from diffusers import DDPMScheduler, EDMEulerScheduler
+from diffusers import DDPMScheduler, EDMEulerScheduler, EulerDiscreteScheduler
 from torch import Tensor, nn
 
 from maquette.diffusion import affine, weighting
-from maquette.diffusion.level import ddpm_path, edm_path
+from maquette.diffusion.level import ddpm_path, edm_path, karras, lognormal
 from maquette.diffusion.scheduler import Diffusion, alphas_cumprod, read_scheduler
 from maquette.errors import ConfigError
 from maquette.training.objective import denoising, mean_error, stratified
@@ -88,6 +88,94 @@ def test_the_loss_under_edm_is_karras_with_diffusers_preconditioning(prediction)
     expected = (lam * (denoised - one.code.mean).square()).mean((1, 2, 3))
     # The clean-sample error cancels digits at small sigma, where lambda multiplies what is left.
     torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-5)
+
+
+def in_double(scheduler: EulerDiscreteScheduler) -> Tensor:
+    """The table of a scheduler's config in fp64: its own is rounded to fp32, which sigma space amplifies."""
+    start, end = scheduler.config.beta_start**0.5, scheduler.config.beta_end**0.5
+    return torch.cumprod(1 - torch.linspace(start, end, 1000, dtype=torch.float64).square(), 0)
+
+
+@pytest.mark.parametrize(
+    ("prediction", "mine"),
+    [("epsilon", weighting.uniform), ("v_prediction", weighting.snr)],
+)
+def test_edm_style_training_of_a_table_of_betas_is_what_it_was_before(prediction, mine):
+    """diffusers' --do_edm_style_training: noise sigma = sqrt(1 / SNR) on the clean sample, the input over
+    sqrt(sigma^2 + 1), the clean sample's error over sigma^2. For epsilon that is the plain loss, for v it is SNR's.
+    """
+    scheduler = EulerDiscreteScheduler(prediction_type=prediction, **STABLE_DIFFUSION)
+    table = in_double(scheduler)
+    parametrization = {"epsilon": affine.epsilon, "v_prediction": affine.velocity}[prediction]
+    family = Toy(Diffusion(ddpm_path(table), parametrization), seeded_conv().double())
+    x0, eps = torch.randn(2, 6, 4, 8, 8, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    t = torch.tensor([0, 1, 100, 500, 900, 999])
+    sigma = ((1 - table) / table).sqrt()[t].reshape(-1, 1, 1, 1)
+
+    noisy = x0 + sigma * eps
+    seen = noisy / (sigma.square() + 1).sqrt()
+    output = family.predict(seen, t.double(), {})
+    if prediction == "epsilon":
+        denoised = noisy - sigma * output
+    else:
+        denoised = -sigma / (sigma.square() + 1).sqrt() * output + noisy / (sigma.square() + 1)
+    theirs = (sigma.pow(-2) * (denoised - x0).square()).mean((1, 2, 3))
+
+    level = family.diffusion.path((t + 0.5) / 1000)
+    a = parametrization(level)
+    torch.testing.assert_close(level.noised(x0, eps), seen, rtol=1e-12, atol=1e-12)
+    ours = mine(level, a) * (family.predict(level.noised(x0, eps), level.t, {}) - a.target(x0, eps)).square().mean(
+        (1, 2, 3)
+    )
+    torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("weight", "of_sample"),
+    [
+        (weighting.uniform_x0, lambda _: 1.0),
+        (weighting.edm, lambda sigma: (sigma.square() + 0.25) / (0.5 * sigma).square()),
+        (weighting.min_snr(5.0), lambda sigma: ((sigma.square() + 0.25) / (0.5 * sigma).square()).clamp(max=5.0)),
+        (weighting.soft_min_snr, lambda sigma: 1 / (sigma.square() + 0.25)),
+    ],
+    ids=["none", "edm", "min_snr", "soft"],
+)
+def test_a_step_of_an_edm_checkpoint_is_that_of_diffusers_example(weight, of_sample):
+    """Its noise levels (uniform over the scheduler's table), network input, and weighted clean-sample error."""
+    scheduler = EDMEulerScheduler()
+    family = Toy(read_scheduler({"_class_name": "EDMEulerScheduler", **scheduler.config}), seeded_conv().double())
+    levels = family.diffusion.path.drawn_by(karras(0.002, 80.0))
+    x0, eps = torch.randn(2, 5, 4, 8, 8, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    indices = torch.tensor([0, 250, 500, 750, 999])
+    level = levels(1 - indices.double() / 1000)
+    a = family.diffusion.parametrization(level)
+
+    sigmas = ((80.0 ** (1 / 7)) + indices.double() / 1000 * (0.002 ** (1 / 7) - 80.0 ** (1 / 7))) ** 7
+    torch.testing.assert_close(sigmas.float(), scheduler.sigmas[indices], rtol=1e-6, atol=0)
+    sigma = sigmas.reshape(-1, 1, 1, 1)
+    noisy = x0 + sigma * eps
+    seen = scheduler.precondition_inputs(noisy, sigma)
+    torch.testing.assert_close(a.c_in.reshape(-1, 1, 1, 1) * level.noised(x0, eps), seen, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(level.t.float(), scheduler.timesteps[indices], rtol=1e-5, atol=1e-6)
+    output = family.predict(seen, level.t, {})
+    denoised = scheduler.precondition_outputs(noisy, output, sigma)
+    theirs = (of_sample(sigma) * (denoised - x0).square()).mean((1, 2, 3))
+    ours = weight(level, a) * (output - a.target(x0, eps)).square().mean((1, 2, 3))
+    torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=0)
+
+
+def test_the_configured_levels_are_those_that_are_drawn():
+    family = Toy(Diffusion(ddpm_path(alphas_cumprod(STABLE_DIFFUSION)), affine.epsilon))
+    levels = family.diffusion.path.drawn_by(lognormal(-0.5, 1.0))
+    one = batch()
+    loss = denoising(family, weighting.edm, levels=levels)(one, rng_at(0, 0))
+    u, eps = drawn(family, one.code.mean)
+    level = levels(u)
+    noisy, t, _ = family.given[0]
+    torch.testing.assert_close(noisy, level.noised(one.code.mean, eps))
+    assert torch.equal(t, level.t)
+    error = (family.predict(noisy, t, {}) - eps).square().mean((1, 2, 3))
+    torch.testing.assert_close(loss, (1 + 1 / level.snr) * error)
 
 
 @pytest.mark.parametrize("weight", [weighting.uniform, weighting.min_snr(5.0)])
