@@ -138,7 +138,8 @@ def text_part(
 def text_ranks(config: RunConfig, module: nn.Module) -> dict[str, int]:
     """Rank of each targeted layer of a text encoder. Raises ConfigError as ``layer_ranks``."""
     assert isinstance(config.adapter, LowRankConfig)
-    ranks = dict.fromkeys(select(module, "attention"), config.text_encoder_rank)
+    targets = config.text_encoder.targets or "attention"
+    ranks = dict.fromkeys(select(module, targets, key="text_encoder.targets"), config.text_encoder_rank)
     check_ranks(config.adapter, module, ranks)
     return ranks
 

@@ -41,11 +41,13 @@ def matches(pattern: str, path: str) -> bool:
     return re.search(rf"(?:^|\.){run}(?:\.|$)", path) is not None
 
 
-def select(module: nn.Module, targets: str | Sequence[str], blocks: Sequence[str] = ()) -> list[str]:
+def select(
+    module: nn.Module, targets: str | Sequence[str], blocks: Sequence[str] = (), key: str = "adapter.targets"
+) -> list[str]:
     """Paths of the layers that ``targets`` means, in the module's own order.
 
     targets: named groups joined by "+" ("attention+feed_forward"), or a list of patterns. blocks: patterns of which one
-    must match as well; none restricts nothing.
+    must match as well; none restricts nothing. key: the setting that the targets come from.
     Raises ConfigError for a pattern that matches nothing, naming the nearest; ModelError where a named group holds
     another number of layers than the module's configuration implies.
     """
@@ -53,7 +55,7 @@ def select(module: nn.Module, targets: str | Sequence[str], blocks: Sequence[str
     groups = targets.split("+") if isinstance(targets, str) else []
     patterns = [pattern for group in groups for pattern in GROUPS[group]] if groups else list(targets)
     chosen = [path for path in paths if any(matches(pattern, path) for pattern in patterns)]
-    check_matched([] if groups else patterns, paths, "adapter.targets")
+    check_matched([] if groups else patterns, paths, key)
     check_matched(blocks, chosen, "adapter.blocks")
     check_counts(module, groups, chosen)
     return [path for path in chosen if not blocks or any(matches(block, path) for block in blocks)]

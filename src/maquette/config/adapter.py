@@ -105,6 +105,9 @@ class TextEncoderConfig(Section):
     """Rank of their updates. Unset: adapter.rank."""
     lora_alpha: Positive | None = None
     """Scale of their updates, over their rank. Unset: as adapter.lora_alpha relates to adapter.rank."""
+    targets: Texts | None = None
+    """Patterns of the layers that get an update, as in adapter.targets. Unset: all four projections of each attention
+    (S1, S2). Source: S0 leaves the outputs out (["q_proj", "k_proj", "v_proj"])."""
     stop: Fraction = 1.0
     """Freeze them after this share of the run. Source: diffusers (train_text_encoder_frac=1.0)."""
 

@@ -214,14 +214,14 @@ def _text_encoder(config: "RunConfig") -> Iterator[tuple[str, str]]:
     text, full = config.text_encoder, isinstance(config.adapter, FullConfig)
     if text.train == "none":
         cure = 'has no effect while text_encoder.train = "none"; train them, or remove it.'
-        yield from _given(text, "text_encoder", ("lr", "rank", "lora_alpha"), cure)
+        yield from _given(text, "text_encoder", ("lr", "rank", "lora_alpha", "targets"), cure)
         if text.stop != 1.0:
             yield "text_encoder.stop", cure
     elif text.stop == 0.0:
         yield "text_encoder.stop", 'is 0, so they would never learn; set text_encoder.train = "none" instead.'
     if text.train == "full":
         cure = 'has no effect with text_encoder.train = "full"; remove it.'
-        yield from _given(text, "text_encoder", ("rank", "lora_alpha"), cure)
+        yield from _given(text, "text_encoder", ("rank", "lora_alpha", "targets"), cure)
         if not full:
             yield "text_encoder.train", 'is "full" beside an adapter; use "lora", or adapter.kind = "full".'
     elif text.train == "lora" and full:

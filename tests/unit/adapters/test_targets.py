@@ -6,6 +6,7 @@ from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from maquette.adapters.targets import expected_counts, leaves, matches, select
+from maquette.config.load import load_config
 from maquette.errors import ConfigError, ModelError
 
 SD1 = {"cross_attention_dim": 768}
@@ -44,6 +45,24 @@ def test_attention_of_the_published_text_encoders(layers, width, per_rank):
     weights = [leaves(encoder)[path].weight for path in select(encoder, "attention")]
     assert len(weights) == 4 * layers
     assert sum(sum(weight.shape) for weight in weights) == per_rank
+
+
+def test_the_text_encoder_of_s0s_pack_and_its_denoiser_have_the_numbers_of_its_file():
+    config = CLIPTextConfig(num_hidden_layers=23, hidden_size=1024, num_attention_heads=8, intermediate_size=64)
+    with torch.device("meta"):
+        encoder, unet = CLIPTextModel(config), UNet2DConditionModel(**SD2)
+    pack = load_config(preset="sd2-style-lora-pack")
+    rank = 28 * pack.pack.rank_per_concept
+    asked = pack.text_encoder.targets
+    paths = {"text encoder": (encoder, select(encoder, asked)), "denoiser": (unet, select(unet, pack.adapter.targets))}
+    sizes = {name: rank * sum(sum(leaves(m)[path].weight.shape) for path in p) for name, (m, p) in paths.items()}
+    assert {name: len(p) for name, (_, p) in paths.items()} == {"text encoder": 69, "denoiser": 128}
+    assert sizes == {"text encoder": 126_615_552, "denoiser": 185_909_248}  # 1.164 GiB in fp32: S0 says 1.18 G
+
+
+def test_a_pattern_for_text_encoders_is_named_as_such():
+    with pytest.raises(ConfigError, match=r"text_encoder\.targets: no layer of the model matches \"to_q\""):
+        select(nn.ModuleDict({"q_proj": nn.Linear(2, 2)}), ["to_q"], key="text_encoder.targets")
 
 
 @pytest.mark.parametrize("kind", ["sd1", "sd2", "sdxl"])

@@ -51,6 +51,7 @@ CASES = [
     (['concepts=[{folder="a"}]', "class_images.prompt=x"], "class_images.prompt", "class_prompt", None),
     (["text_encoder.lr=1e-5"], "text_encoder.lr", "no effect", ["text_encoder.train=lora"]),
     (["text_encoder.rank=4"], "text_encoder.rank", "no effect", ["text_encoder.train=lora"]),
+    (['text_encoder.targets=["q_proj"]'], "text_encoder.targets", "no effect", ["text_encoder.train=lora"]),
     (["text_encoder.stop=0.5"], "text_encoder.stop", "no effect", ["text_encoder.train=lora"]),
     (
         ["text_encoder.train=lora", "text_encoder.stop=0.0"],

@@ -1,9 +1,14 @@
 """The packaged recipes: each loads, says where it is from, and has the numbers of the document it cites."""
 
+from pathlib import Path
+
 import pytest
 
 from maquette.config.layers import preset_layer
 from maquette.config.load import load_config
+from maquette.config.migration.command import parse
+from maquette.config.migration.migrate import migrate
+from maquette.config.migration.write import write
 from maquette.config.presets import preset_names, preset_summary, preset_text
 
 # The numbers as the reference documents give them, read from the documents and not from the presets.
@@ -17,16 +22,48 @@ DOCUMENTED = {
         "optimizer.lr": 5e-6,
     },
     "sd1-face-lora": {
-        "adapter.rank": 32,
-        "adapter.lora_alpha": 16.0,
-        "training.seed": 1126,
-        "training.batch_size": 2,
+        "model.base": "stablediffusionapi/cyberrealistic-41",
+        "data.crop": "center",
+        "preview.every": 2000,
         "training.steps": 2000,
-        "schedule.kind": "cosine_with_restarts",
         "schedule.cycles": 3,
-        "schedule.warmup_steps": 100,
-        "loss.weighting.gamma": 5.0,
-        "text_encoder.lr": 1e-4,
+    },
+    "sd2-style-lora-pack": {
+        "model.base": "stabilityai/stable-diffusion-2-1",
+        "data.resolution": 512,
+        "data.buckets": False,
+        "data.crop": "random",
+        "data.flip": True,
+        "data.captions.shuffle": True,
+        "data.captions.flip_tag": "horizontal_flip",
+        "data.captions.name_tag": True,
+        "pack.trigger": "style_[name]",
+        "pack.rank_per_concept": 32,
+        "pack.sampler": "cycle",
+        "adapter.kind": "lora",
+        "adapter.dropout": 0.1,
+        "adapter.targets": "attention",
+        "adapter.init.kind": "gaussian",
+        "adapter.lr_ratio.kind": "adaptive",
+        "adapter.lr_ratio.gamma": 1.0,
+        "adapter.lr_ratio.clamp": True,
+        "adapter.lr_ratio.target": "A",
+        "text_encoder.train": "lora",
+        "text_encoder.targets": ("q_proj", "k_proj", "v_proj"),
+        "denoiser_lr": 1e-5,
+        "text_encoder_lr": 1e-5,
+        "optimizer.kind": "adamw",
+        "optimizer.betas": (0.9, 0.999),
+        "optimizer.weight_decay": 0.01,
+        "schedule.kind": "constant",
+        "loss.weighting.kind": "uniform",
+        "loss.noise_offset": 0.0,
+        "training.steps": 40000,
+        "training.batch_size": 1,
+        "training.gradient_accumulation": 1,
+        "training.seed": 123456,
+        "training.max_grad_norm": 0.0,
+        "checkpoints.every": 4000,
     },
     "sd2-style-lora": {"adapter.rank": 32, "adapter.dropout": 0.1, "optimizer.lr": 1e-5, "training.seed": 123456},
     "sdxl-style-lora": {
@@ -65,9 +102,41 @@ DOCUMENTED = {
         "loss.weighting.gamma": 5.0,
     },
     "sdxl-style-dora-pivotal": {"adapter.kind": "dora", "adapter.rank": 8, "training.steps": 3000, "tokens.stop": 0.5},
-    "sdxl-subject-lora-pivotal": {"optimizer.lr": 1e-4, "tokens.lr": 3e-4, "adapter.rank": 32, "training.steps": 1000},
     "sd1-subject-inversion": {"adapter.kind": "none", "tokens_lr": 5e-3, "tokens.init": "word", "training.steps": 5000},
-    "sdxl-face-lora": {"adapter.rank": 32, "class_images.count": 150, "optimizer.kind": "prodigy"},
+    "sdxl-face-lora": {
+        "adapter.rank": 32,
+        "class_images.count": 150,
+        "optimizer.kind": "prodigy",
+        "training.steps": 6 * 120,
+    },
+}
+
+ADVANCED = """\
+accelerate launch train_dreambooth_lora_sdxl_advanced.py \\
+  --pretrained_model_name_or_path=stabilityai/stable-diffusion-xl-base-1.0 \\
+  --pretrained_vae_model_name_or_path=madebyollin/sdxl-vae-fp16-fix --instance_data_dir=pictures \\
+  --mixed_precision=bf16 --resolution=1024 --gradient_accumulation_steps=1 --gradient_checkpointing \\
+  --train_text_encoder_ti --lr_scheduler=constant --lr_warmup_steps=0 --rank=32 --seed=0 --repeats=1 """
+
+# The sources' settings as flags of the script they were run with; what these leave out is the script's default.
+COMMANDS = {
+    "sdxl-subject-lora-pivotal": ADVANCED
+    + "--train_batch_size=4 --learning_rate=1e-4 --text_encoder_lr=3e-4 --optimizer=adamw --snr_gamma=5.0 "
+    "--max_train_steps=1000",
+    "sdxl-style-lora-pivotal-web": ADVANCED
+    + "--train_batch_size=4 --learning_rate=1e-4 --text_encoder_lr=3e-4 --optimizer=adamw --snr_gamma=5.0 "
+    "--max_train_steps=1000 --repeats=2",
+    # The betas and the decay are those S1 advises for Prodigy.
+    "sdxl-face-lora-pivotal": ADVANCED
+    + "--learning_rate=1.0 --text_encoder_lr=1.0 --optimizer=prodigy --adam_beta1=0.9 --adam_beta2=0.99 "
+    "--adam_weight_decay=0.01 --prodigy_safeguard_warmup=True --prodigy_use_bias_correction=True "
+    "--max_train_steps=720 --with_prior_preservation --num_class_images=150 --class_data_dir=people "
+    '--class_prompt="a photo of a person"',
+    "sd1-face-lora": "python train_text_to_image_lora.py --train_data_dir=faces --lora_rank=32 --lora_alpha=16 "
+    "--pretrained_model_name_or_path=stablediffusionapi/cyberrealistic-41 --learning_rate=1e-4 --train_text_encoder "
+    "--text_encoder_lr=1e-4 --lr_scheduler=cosine_with_restarts --lr_num_cycles=3 --lr_warmup_steps=100 "
+    "--max_train_steps=2000 --snr_gamma=5 --train_batch_size=2 --resolution=512 --mixed_precision=bf16 --random_flip "
+    "--center_crop --seed=1126",
 }
 
 
@@ -100,6 +169,29 @@ def test_a_preset_has_the_numbers_of_its_document(name: str):
         for part in path.split("."):
             value = getattr(value, part)
         assert value == expected, path
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_preset_is_what_its_sources_command_comes_to(name: str, tmp_path: Path):
+    """Section by section; the pictures and how often a run is looked at are the user's own."""
+    file = tmp_path / "run.toml"
+    file.write_text(write(migrate(parse(COMMANDS[name], {}), lambda _: None), "a command", tmp_path))
+    theirs, ours = load_config(file), load_config(preset=name)
+    if theirs.class_images is not None:
+        theirs = theirs.model_copy(update={"class_images": theirs.class_images.model_copy(update={"folder": None})})
+    if ours.tokens is not None:
+        # The script scales the rows after every step, cuts squares at random places, and halts half-way by itself.
+        assert ours.tokens.retraction == 0.1
+        assert ours.tokens_halt(1000) == 500
+        assert (ours.data.buckets, ours.data.crop) == (False, "random")
+        rows = {"retraction": 0.0, "stop": None, "lr": theirs.tokens and theirs.tokens.lr}
+        ours = ours.model_copy(update={"tokens": ours.tokens.model_copy(update=rows)})
+        assert (ours.tokens_lr, ours.tokens_decay) == (theirs.tokens_lr, theirs.tokens_decay)
+    for section in ("model", "class_images", "adapter", "text_encoder", "tokens", "optimizer", "schedule", "loss"):
+        assert getattr(ours, section) == getattr(theirs, section), section
+    assert ours.training == theirs.training
+    assert (ours.data.repeats, ours.data.resolution) == (theirs.data.repeats, theirs.data.resolution)
+    assert ours.data.flip == theirs.data.flip
 
 
 def test_families_goals_and_methods_are_all_there():
