@@ -82,7 +82,7 @@ def adapters(
     group = plain if concept is None else replace(plain, clip=adapter)
     parts = denoiser_parts(config.adapter, family.modules["denoiser"], group, rng, adapter)
     text = config.text_encoder
-    halt_at = None if text.stop == 1.0 else round(text.stop * steps)
+    halt_at = config.text_encoder_halt(steps)
     for name, module in text_encoders(family, needed=text.train != "none").items():
         own = replace(group, name=f"{called}{name}", lr=config.text_encoder_lr, halt_at=halt_at)
         match text.train:

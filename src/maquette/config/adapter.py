@@ -108,8 +108,10 @@ class TextEncoderConfig(Section):
     targets: Texts | None = None
     """Patterns of the layers that get an update, as in adapter.targets. Unset: all four projections of each attention
     (S1, S2). Source: S0 leaves the outputs out (["q_proj", "k_proj", "v_proj"])."""
-    stop: Fraction = 1.0
-    """Freeze them after this share of the run. Source: diffusers (train_text_encoder_frac=1.0)."""
+    stop: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Freeze them after this share of the run. Unset: 1. Source: diffusers (train_text_encoder_frac=1.0)."""
+    stop_step: Count | None = None
+    """The same as a step of the optimizer; a run keeps it, so that more steps on --resume do not move it."""
 
 
 class TokensConfig(Section):

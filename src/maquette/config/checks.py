@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from maquette.config.adapter import DoraConfig, FullConfig, LoraConfig, NoAdapterConfig
 from maquette.config.bank import bank_problems
 from maquette.config.factors import Displaced, EqualRatesConfig, GaussianConfig, KaimingConfig, LoraGaConfig
+from maquette.config.halting import halting_problems
 from maquette.config.loss import KarrasConfig
 from maquette.config.optimization import ProdigyConfig, ScheduleFreeConfig
 from maquette.config.pack import pack_problems
@@ -51,6 +52,7 @@ def contradictions(config: "RunConfig") -> list[Problem]:
         bank_problems,
         _text_encoder,
         token_problems,
+        halting_problems,
         _optimizer,
         _schedule,
         _noise_levels,
@@ -214,11 +216,7 @@ def _text_encoder(config: "RunConfig") -> Iterator[tuple[str, str]]:
     text, full = config.text_encoder, isinstance(config.adapter, FullConfig)
     if text.train == "none":
         cure = 'has no effect while text_encoder.train = "none"; train them, or remove it.'
-        yield from _given(text, "text_encoder", ("lr", "rank", "lora_alpha", "targets"), cure)
-        if text.stop != 1.0:
-            yield "text_encoder.stop", cure
-    elif text.stop == 0.0:
-        yield "text_encoder.stop", 'is 0, so they would never learn; set text_encoder.train = "none" instead.'
+        yield from _given(text, "text_encoder", ("lr", "rank", "lora_alpha", "targets", "stop", "stop_step"), cure)
     if text.train == "full":
         cure = 'has no effect with text_encoder.train = "full"; remove it.'
         yield from _given(text, "text_encoder", ("rank", "lora_alpha", "targets"), cure)

@@ -16,6 +16,7 @@ from maquette.config.adapter import (
 from maquette.config.checks import Contradictions, contradictions
 from maquette.config.data import ClassImagesConfig, ConceptConfig, DataConfig, PreservationConfig
 from maquette.config.evaluation import EvaluationConfig
+from maquette.config.halting import halting_step
 from maquette.config.loss import LossConfig
 from maquette.config.optimization import (
     AdamWConfig,
@@ -123,11 +124,12 @@ class RunConfig(Section):
     def tokens_halt(self, steps: int) -> int | None:
         """The step from which new tokens rest, in a run of so many; None where they learn to its end."""
         assert self.tokens is not None
-        if self.tokens.stop_step is not None:
-            return self.tokens.stop_step
         default = 1.0 if isinstance(self.adapter, NoAdapterConfig) else 0.5
-        share = default if self.tokens.stop is None else self.tokens.stop
-        return None if share == 1.0 else round(share * steps)
+        return halting_step(self.tokens, steps, default=default)
+
+    def text_encoder_halt(self, steps: int) -> int | None:
+        """The step from which the text encoders rest, in a run of so many; None where they learn to its end."""
+        return halting_step(self.text_encoder, steps, default=1.0)
 
 
 def resolved(config: RunConfig, *, pictures: int) -> RunConfig:
@@ -141,11 +143,15 @@ def resolved(config: RunConfig, *, pictures: int) -> RunConfig:
         tree["evaluation"]["every"] = 0 if config.is_bank else max(1, round(steps / SCORINGS))
     tree["optimizer"]["lr"] = config.denoiser_lr
     if config.text_encoder.train != "none":
-        tree["text_encoder"]["lr"] = config.text_encoder_lr
+        tree["text_encoder"] |= {"lr": config.text_encoder_lr, **_halt(config.text_encoder_halt(steps))}
     if config.text_encoder.train == "lora":
         tree["text_encoder"] |= {"rank": config.text_encoder_rank, "lora_alpha": config.text_encoder_alpha}
     if config.tokens is not None:
-        halt = config.tokens_halt(steps)
         tree["tokens"] |= {"lr": config.tokens_lr, "weight_decay": config.tokens_decay}
-        tree["tokens"] |= {"stop": 1.0 if halt is None else None, "stop_step": halt}
+        tree["tokens"] |= _halt(config.tokens_halt(steps))
     return RunConfig.model_validate(tree)
+
+
+def _halt(step: int | None) -> dict[str, float | int | None]:
+    """A halting point as it is stored: one whole step, which a longer run does not move; or the whole run."""
+    return {"stop": 1.0 if step is None else None, "stop_step": step}

@@ -53,13 +53,9 @@ def _placeholders(config: "RunConfig") -> Iterator[tuple[str, str]]:
 def _halting(config: "RunConfig", *, alone: bool) -> Iterator[tuple[str, str]]:
     tokens = config.tokens
     assert tokens is not None
-    if tokens.stop is not None and tokens.stop_step is not None:
-        yield "tokens.stop", "and tokens.stop_step are both given; keep one of them."
-    elif alone and (tokens.stop_step is not None or tokens.stop not in (None, 1.0)):
+    if alone and (tokens.stop_step is not None or tokens.stop not in (None, 1.0)):
         path = "tokens.stop" if tokens.stop_step is None else "tokens.stop_step"
         yield path, 'would leave nothing to train with adapter.kind = "none"; remove it, or train fewer steps.'
-    elif config.tokens_halt(config.training.auto_steps(1)) == 0:
-        yield "tokens.stop", f"is {tokens.stop:g} of the run: less than a step, so they would never learn; raise it."
     optimizer = config.optimizer
     if isinstance(optimizer, ProdigyConfig) and tokens.lr is not None and tokens.lr != optimizer.lr:
         yield (

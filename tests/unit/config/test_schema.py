@@ -5,6 +5,7 @@ import pytest
 from pydantic import ValidationError
 
 from maquette.config.adapter import FullConfig, LoraConfig
+from maquette.config.compare import resume_refusals
 from maquette.config.keys import keys, tables
 from maquette.config.optimization import AdamWConfig, LionConfig, ProdigyConfig, TrainingConfig
 from maquette.config.schema import RunConfig, resolved
@@ -72,6 +73,38 @@ def test_resolving_writes_out_what_depends_on_other_things():
     assert final.optimizer.lr == 1e-4
     assert (final.text_encoder.lr, final.text_encoder.rank, final.text_encoder.lora_alpha) == (1e-4, 16, 16.0)
     assert resolved(final, pictures=99) == final
+
+
+@pytest.mark.parametrize(
+    ("part", "settings"),
+    [
+        ("text_encoder", {"text_encoder": {"train": "lora", "stop": 0.25}}),
+        ("tokens", {"tokens": {"stop": 0.25}}),
+    ],
+)
+def test_a_halting_point_is_stored_as_one_step_that_more_steps_do_not_move(part: str, settings: dict):
+    config = RunConfig.model_validate({**settings, "training": {"steps": 10}})
+    final = resolved(config, pictures=7)
+    section = getattr(final, part)
+    assert (section.stop, section.stop_step) == (None, 2)  # round(2.5): to the even neighbour
+    longer = final.model_copy(update={"training": final.training.model_copy(update={"steps": 40})})
+    assert getattr(longer, f"{part}_halt")(40) == 2
+    assert resume_refusals(final, resolved(longer, pictures=7)) == []
+
+
+@pytest.mark.parametrize(
+    ("part", "settings"),
+    [
+        ("text_encoder", {"text_encoder": {"train": "lora"}}),
+        ("tokens", {"tokens": {"stop": 1.0}}),
+        ("tokens", {"tokens": {}, "adapter": {"kind": "none"}}),
+    ],
+)
+def test_what_learns_to_the_end_also_does_so_in_a_longer_run(part: str, settings: dict):
+    final = resolved(RunConfig.model_validate(settings), pictures=7)
+    section = getattr(final, part)
+    assert (section.stop, section.stop_step) == (1.0, None)
+    assert getattr(final, f"{part}_halt")(10**6) is None
 
 
 def test_resolving_leaves_untrained_text_encoders_alone():
