@@ -8,7 +8,7 @@ from maquette.cli.app import app
 
 FROZEN = {
     "": ["--version"],
-    "check": ["FOLDER", "--prompt", "--trigger", "--resolution", "--placeholder", "--pack", "--json"],
+    "check": ["FOLDER", "--prompt", "--trigger", "--base", "--resolution", "--placeholder", "--pack", "--json"],
     "compare": [
         "TARGETS",
         "--suite",

@@ -13,6 +13,7 @@ from rich.markup import escape
 from maquette.errors import ConfigError
 
 if TYPE_CHECKING:
+    from maquette.config.schema import RunConfig
     from maquette.data.check import Report
     from maquette.data.sample import Finding
 
@@ -23,9 +24,13 @@ def check(
     folder: Annotated[Path, typer.Argument(help="Folder of pictures or TOML file, as `maquette train` takes it.")],
     prompt: Annotated[str | None, typer.Option("--prompt", help="The caption of all pictures.")] = None,
     trigger: Annotated[str | None, typer.Option("--trigger", help='What "[trigger]" stands for in captions.')] = None,
+    base: Annotated[
+        str | None,
+        typer.Option("--base", help="The model that will be trained; it decides the sizes of pictures."),
+    ] = None,
     resolution: Annotated[
-        int, typer.Option("--resolution", help="Side of the training square: 512 for SD 1, 1024 for SDXL.", min=64)
-    ] = 512,
+        int | None, typer.Option("--resolution", help="Side of the training square. Default: as the base was trained.")
+    ] = None,
     placeholder: Annotated[
         list[str] | None, typer.Option("--placeholder", help="A word that new tokens are to be learned for ([tokens]).")
     ] = None,
@@ -36,7 +41,8 @@ def check(
 
     Exit code 0: training would accept it, whatever the warnings. 1: it would not. Nothing is changed.
     """
-    report = _report(folder, prompt, trigger, resolution, placeholder or [], is_pack=is_pack)
+    config = _settings(folder, prompt, trigger, base, resolution, is_pack=is_pack)
+    report = _report(config, folder, placeholder or [])
     if as_json:
         typer.echo(json.dumps(report.as_json(), indent=2, ensure_ascii=False))
     else:
@@ -45,36 +51,38 @@ def check(
         raise typer.Exit(1)
 
 
-def _report(
-    folder: Path, prompt: str | None, trigger: str | None, resolution: int, placeholders: list[str], *, is_pack: bool
-) -> Report:
-    from maquette.data.check import check as check_folder
-    from maquette.data.check import check_concepts
-    from maquette.data.sample import Source
+def _settings(
+    folder: Path, prompt: str | None, trigger: str | None, base: str | None, resolution: int | None, *, is_pack: bool
+) -> RunConfig:
+    """What training would be told of these pictures."""
+    from maquette.config.load import load_config, require_pictures
 
     is_file = folder.suffix == ".toml"
-    if not is_file and not is_pack:
-        source = Source(folder, prompt=prompt, trigger=trigger)
-        return check_folder(source, resolution=resolution, placeholders=placeholders)
-    from maquette.config.data import DataConfig
-    from maquette.config.load import load_config, require_pictures
-    from maquette.config.pack import PackConfig
-    from maquette.config.schema import RunConfig
-    from maquette.data.gather import subject_sources
-    from maquette.data.pack import unpacked
-
     if is_file and (is_pack or prompt is not None or trigger is not None):
         raise ConfigError(f"{folder}: says by itself what its pictures are; leave out --pack, --prompt and --trigger.")
-    if trigger is not None:
+    if is_pack and trigger is not None:
         raise ConfigError("--trigger: the folders of a pack are called by their own names; leave it out.")
-    if prompt is not None and "[trigger]" not in prompt:
-        raise ConfigError('--prompt: calls all concepts of the pack alike; write "[trigger]" where the name belongs.')
-    config = (
-        load_config(folder) if is_file else RunConfig(data=DataConfig(folder=folder, prompt=prompt), pack=PackConfig())
-    )
+    pictures = None if is_file else folder
+    flags = {"SOURCE": pictures, "--prompt": prompt, "--trigger": trigger, "--base": base, "--resolution": resolution}
+    config = load_config(folder if is_file else None, flags=flags, sets=["pack={}"] if is_pack else [])
     require_pictures(config)
+    return config
+
+
+def _report(config: RunConfig, folder: Path, placeholders: list[str]) -> Report:
+    from maquette.data.check import Fit, check_concepts
+    from maquette.data.check import check as check_folder
+    from maquette.data.gather import subject_sources, training_sizes
+    from maquette.data.pack import unpacked
+    from maquette.families.load import load_shapes
+
+    family = load_shapes(config.model)
+    fit = Fit(training_sizes(config.data, family.default_size, family.size_multiple), upscale=config.data.upscale)
+    words = placeholders or ([] if config.tokens is None else list(config.tokens.placeholders))
     sources = subject_sources(unpacked(config))
-    return check_concepts(str(folder), sources, resolution=resolution, placeholders=placeholders)
+    if folder.suffix != ".toml" and config.pack is None:
+        return check_folder(sources[0], fit, placeholders=words)
+    return check_concepts(str(folder), sources, fit, placeholders=words)
 
 
 def _show(report: Report, console: Console) -> None:

@@ -17,10 +17,12 @@ from maquette.errors import ConfigError
 Tree = dict[str, object]
 KeyPath = tuple[str | int, ...]
 
-# Which key each flag of `maquette train` sets.
+# Which key each flag of `maquette train` and `maquette check` sets.
 FLAGS: Mapping[str, str] = {
     "SOURCE": "data.folder",
     "--prompt": "data.prompt",
+    "--trigger": "data.trigger",
+    "--resolution": "data.resolution",
     "--base": "model.base",
     "--out": "output.dir",
     "--device": "training.device",
@@ -96,7 +98,7 @@ def flag_layer(flags: Mapping[str, object]) -> Layer:
     tree: Tree = {}
     given = {flag: value for flag, value in flags.items() if value is not None}
     for flag, value in given.items():
-        put(tree, FLAGS[flag].split("."), str(value))
+        put(tree, FLAGS[flag].split("."), str(value) if isinstance(value, Path) else value)
     _anchor(tree, Path())
     return Layer("flags", tree, flags={FLAGS[flag]: flag for flag in given})
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import PurePosixPath
 
-from maquette.data.buckets import bucket_sizes, nearest_size, size_findings
+from maquette.data.buckets import nearest_size, size_findings
 from maquette.data.caption import has_words
 from maquette.data.placeholders import placeholder_findings
 from maquette.data.sample import Finding, Sample, Scan, Size, Source, joined
@@ -28,6 +28,19 @@ COMMON = frozenset((
     "painting", "drawing", "illustration", "rendering", "closeup", "close", "up", "shot", "view", "style",
 ))
 # fmt: on
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """What pictures are brought to. sizes: every (height, width). upscale: whether smaller ones are enlarged."""
+
+    sizes: tuple[Size, ...]
+    upscale: bool = False
+
+    @property
+    def resolution(self) -> int:
+        """Side of the square of the largest area among the sizes."""
+        return round(max(height * width for height, width in self.sizes) ** 0.5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,26 +70,23 @@ class Report:
         return asdict(self) | {"is_usable": self.is_usable}
 
 
-def check(source: Source, *, resolution: int = 512, placeholders: Sequence[str] = ()) -> Report:
+def check(source: Source, fit: Fit, *, placeholders: Sequence[str] = ()) -> Report:
     """Read a folder as training would, and report on it. Raises DataError only where there is no folder.
 
     placeholders: words that new tokens are to be learned for.
-    Sizes are those of the published bases, whose sides are multiples of 64, or of 8 at a resolution that is none.
     """
     found = scan(source)
     about = shared_words(_subject(found), source.trigger)
-    return _report(str(source.folder), found, resolution, [*about, *placeholder_findings(found.samples, placeholders)])
+    return _report(str(source.folder), found, fit, [*about, *placeholder_findings(found.samples, placeholders)])
 
 
-def check_concepts(
-    folder: str, sources: Sequence[Source], *, resolution: int = 512, placeholders: Sequence[str] = ()
-) -> Report:
+def check_concepts(folder: str, sources: Sequence[Source], fit: Fit, *, placeholders: Sequence[str] = ()) -> Report:
     """The same for several concepts that are learned together; names begin with the folder of their concept."""
     scans = [_named(scan(source), source) for source in sources]
     about = [finding for one, source in zip(scans, sources, strict=True) for finding in _about(one, source)]
     found = joined(scans)
     about += [*triggers_alike(sources), *placeholder_findings(found.samples, placeholders)]
-    report = _report(folder, found, resolution, about)
+    report = _report(folder, found, fit, about)
     counts = tuple((source.trigger or "", len(_subject(one))) for one, source in zip(scans, sources, strict=True))
     return replace(report, concepts=counts)
 
@@ -114,20 +124,19 @@ def _subject(found: Scan) -> list[Sample]:
     return [sample for sample in found.samples if not sample.is_class]
 
 
-def _report(folder: str, found: Scan, resolution: int, about_words: Sequence[Finding]) -> Report:
-    sizes = bucket_sizes(resolution, 64 if resolution % 64 == 0 and resolution >= 256 else 8)
-    counts = Counter(nearest_size(sample.size, sizes) for sample in found.samples)
+def _report(folder: str, found: Scan, fit: Fit, about_words: Sequence[Finding]) -> Report:
+    counts = Counter(nearest_size(sample.size, fit.sizes) for sample in found.samples)
     subject = _subject(found)
     return Report(
         folder=folder,
-        resolution=resolution,
+        resolution=fit.resolution,
         num_pictures=len(subject),
         num_class_images=len(found.samples) - len(subject),
         num_draws=sum(sample.repeats for sample in subject),
         sizes=tuple(sorted(counts.items())),
         findings=(
             *found.findings,
-            *size_findings(found.samples, sizes, upscale=False),
+            *size_findings(found.samples, fit.sizes, upscale=fit.upscale),
             *duplicates(found.samples),
             *about_words,
             *imbalance(found.samples),

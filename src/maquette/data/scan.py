@@ -141,7 +141,7 @@ def settle_written(source: Source, found: Sequence[Found]) -> tuple[list[str | N
         return _with_trigger(source.trigger, captions, found, findings)
     unexpanded = tuple(f.name for f, caption in zip(found, captions, strict=True) if caption and PLACEHOLDER in caption)
     if unexpanded:
-        message = f'Captions say "{PLACEHOLDER}", but there is no trigger. Give one (--trigger sks):'
+        message = f'Captions say "{PLACEHOLDER}", but there is no trigger. Give one (data.trigger = "sks"):'
         findings.append(Finding("error", "trigger-missing", message, unexpanded))
     return captions, findings
 

@@ -128,7 +128,8 @@ def _of_run(run: RunDir, opening: Opening, checkpoint: str | None) -> list[Targe
             plain = replace(plain, name=f"{name}, best", part="best")
         if not model.is_dir():
             raise CheckpointError(
-                f"{run.root}: {model.parent.name}/model is not there yet. Finish the run with --resume."
+                f"{run.root}: {model.parent.name}/model is not there yet. Finish the run: "
+                f"maquette train --resume --out {run.root}"
             )
         return [replace(plain, maker=replace(plain.maker, base=str(model)))]
     match checkpoint:

@@ -89,6 +89,11 @@ def load_model(model: ModelConfig, *, device: str, precision: Precision | None =
     )
 
 
+def load_shapes(model: ModelConfig) -> Family:
+    """The base that a configuration asks for on the meta device: its configs and vocabularies, and no weights."""
+    return load_model(model.model_copy(update={"quantize": "none"}), device="meta", precision="fp32")
+
+
 def locate(base: str, revision: str | None = None, variant: str | None = None, *, weights: bool = True) -> Path:
     """The folder or file that a base's name means, fetched from the hub where it is a hub id.
 

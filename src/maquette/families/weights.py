@@ -65,7 +65,7 @@ def _why_no_weights(folder: Path, variant: str | None, variants: list[str]) -> s
     if variants:
         asked = f'variant "{variant}"' if variant else "files without a variant"
         there = " or ".join(f'"{name}"' for name in variants)
-        return f"{folder}: has no {asked}; there is {there}. Set model.variant (--variant) to it."
+        return f"{folder}: has no {asked}; there is {there}. Set model.variant to it."
     if pickled := sorted(file.name for file in folder.glob("*") if file.suffix in PICKLED):
         return f"{folder}: has no safetensors file, only {', '.join(pickled)}. {CONVERT}"
     return f"{folder}: has no weights (model.safetensors or diffusion_pytorch_model.safetensors). Get it again."

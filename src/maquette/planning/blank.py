@@ -11,7 +11,7 @@ from maquette.adapters.tokens import grown
 from maquette.config.adapter import FullConfig
 from maquette.config.schema import RunConfig
 from maquette.families.base import Family
-from maquette.families.load import load_model
+from maquette.families.load import load_shapes
 from maquette.families.placement import choose_dtype
 from maquette.training.prepare import checkpoint_gradients
 from maquette.training.seeds import rng_at
@@ -36,7 +36,7 @@ def blank_base(config: RunConfig, device: torch.device) -> Blank:
 
     device: where the run would be, which decides precision = "auto". Raises as loading does.
     """
-    family = load_model(config.model.model_copy(update={"quantize": "none"}), device="meta", precision="fp32")
+    family = load_shapes(config.model)
     denoiser = family.modules["denoiser"]
     compute = choose_dtype(config.model.precision, device, sum(param.numel() for param in denoiser.parameters()))
     held = torch.float32 if isinstance(config.adapter, FullConfig) else compute

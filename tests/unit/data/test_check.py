@@ -3,11 +3,17 @@ import json
 import pytest
 import typer
 from PIL import Image
+from tests.contract import tiny
 from typer.testing import CliRunner
 
 from maquette.cli.check import check as check_command
-from maquette.data.check import check, duplicates, imbalance, shared_words
+from maquette.data.buckets import bucket_sizes
+from maquette.data.check import Fit, check, duplicates, imbalance, shared_words
 from maquette.data.sample import Sample, Source
+from maquette.errors import ConfigError
+from maquette.families.load import load_family
+
+SMALL = Fit(bucket_sizes(64, 8))
 
 
 def captioned(*texts: str) -> list[Sample]:
@@ -20,7 +26,7 @@ def test_copies_and_near_copies(tmp_path, paint):
     (tmp_path / "b.png").write_bytes((tmp_path / "a.png").read_bytes())
     original.resize((90, 90)).save(tmp_path / "c.jpg", quality=70)
     Image.open(paint("d.png", (6, 6), seed=5)).resize((120, 120), Image.Resampling.BICUBIC).save(tmp_path / "d.png")
-    report = check(Source(tmp_path, prompt="sks"), resolution=64)
+    report = check(Source(tmp_path, prompt="sks"), SMALL)
     names = {finding.kind: finding.names for finding in report.findings}
     assert names == {"duplicate": ("a.png = b.png",), "near-duplicate": ("a.png ~ c.jpg",)}
     assert report.is_usable
@@ -30,7 +36,7 @@ def test_pictures_without_a_caption_are_looked_at_all_the_same(tmp_path, paint):
     paint("a.png", (64, 64))
     (tmp_path / "b.png").write_bytes((tmp_path / "a.png").read_bytes())
     paint("small.png", (20, 64), seed=1)
-    report = check(Source(tmp_path), resolution=64)
+    report = check(Source(tmp_path), SMALL)
     kinds = {finding.kind for finding in report.findings}
     assert kinds >= {"caption-missing", "duplicate", "too-small"}
     assert (report.num_pictures, sum(count for _, count in report.sizes)) == (3, 3)
@@ -90,7 +96,7 @@ def test_command_reports_everything_by_name(tmp_path, paint, run):
     for i, size in enumerate([(512, 512), (512, 768), (200, 300)]):
         paint(f"{i}.png", size, seed=i)
     (tmp_path / "cut.png").write_bytes((tmp_path / "0.png").read_bytes()[:1000])
-    result = run(tmp_path, "--prompt", "a photo of [trigger]", "--trigger", "sks dog")
+    result = run(tmp_path, "--prompt", "a photo of [trigger]", "--trigger", "sks dog", "--resolution", 512)
     assert result.exit_code == 1
     for part in ("3 pictures", "cut.png", "2.png (200x300 for", "512 x 512", "would refuse"):
         assert part in result.stdout
@@ -105,5 +111,33 @@ def test_command_accepts_a_good_folder_and_speaks_json(tmp_path, paint, run):
     report = json.loads(as_json.stdout)
     assert report["is_usable"]
     assert report["num_pictures"] == 1
-    assert report["sizes"] == [[[72, 56], 1]]
+    assert report["sizes"] == [[[64, 64], 1]]  # of the embedded base, whose sides are multiples of 16
     assert report["findings"] == []
+
+
+def test_pictures_are_looked_at_as_the_base_would_be_trained(tmp_path, paint, run):
+    paint("a.png", (80, 80))
+    base = tiny.save("sd1", tmp_path / "base")
+    size = load_family(base).default_size
+    assert size != (64, 64)  # else it would not differ from the embedded base
+    asked = (tmp_path, "--prompt", "sks", "--json")
+    assert json.loads(run(*asked, "--base", base).stdout)["sizes"] == [[list(size), 1]]
+    assert json.loads(run(*asked).stdout)["resolution"] == 64
+
+
+def test_a_file_says_for_itself_how_pictures_are_brought_to_size(tmp_path, paint, run):
+    paint("a.png", (40, 40))
+    settings = tmp_path / "run.toml"
+    settings.write_text('[data]\nfolder = "."\nprompt = "a mug"\nsize = [64, 48]\nbuckets = false\nupscale = true\n')
+    report = json.loads(run(settings, "--json").stdout)
+    assert report["sizes"] == [[[64, 48], 1]]
+    assert [f["level"] for f in report["findings"] if f["kind"] == "too-small"] == ["warning"]
+    settings.write_text('[data]\nfolder = "."\nprompt = "a mug"\nresolution = 64\n')
+    assert run(settings).exit_code == 1
+
+
+def test_mistakes_name_the_flag(tmp_path, paint, run):
+    paint("a.png", (40, 40))
+    result = run(tmp_path, "--resolution", 500)
+    assert isinstance(result.exception, ConfigError)
+    assert str(result.exception) == "--resolution: data.resolution = 500 should be a multiple of 8."

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from maquette.config.schema import RunConfig
-from maquette.data.check import check_concepts
+from maquette.data.buckets import bucket_sizes
+from maquette.data.check import Fit, check_concepts
 from maquette.data.gather import gather, subject_sources
 from maquette.data.pack import unpacked
 from maquette.errors import ConfigError, DataError
@@ -145,7 +146,7 @@ def test_contradictions_name_their_key(sections, path):
 def test_check_reports_every_concept_and_triggers_that_hold_each_other(styles):
     (styles / "02").rename(styles / "00 b")
     run = unpacked(packed(styles))
-    report = check_concepts("styles", subject_sources(run), resolution=64)
+    report = check_concepts("styles", subject_sources(run), Fit(bucket_sizes(64, 8)))
     assert report.concepts == (("00", 2), ("00 b", 1), ("01", 1))
     assert [f.names for f in report.findings if f.kind == "triggers-alike"] == [('"00" in "00 b"',)]
     assert report.is_usable

@@ -175,7 +175,7 @@ def test_trigger(tmp_path, paint, texts, expected, level):
 def test_placeholder_without_trigger_and_trigger_without_words_are_errors(tmp_path, paint):
     paint("a.png")
     write(tmp_path, "a.txt", "a photo of [trigger]")
-    with pytest.raises(DataError, match=r"--trigger"):
+    with pytest.raises(DataError, match=r"data\.trigger"):
         scan(Source(tmp_path)).usable()
     write(tmp_path, "a.txt", "")
     with pytest.raises(DataError, match=r"All captions are empty"):
