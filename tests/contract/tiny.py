@@ -7,9 +7,25 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, EDMDPMSolverMultistepScheduler, UNet2DConditionModel
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+from diffusers import (
+    AutoencoderKL,
+    DDIMScheduler,
+    EDMDPMSolverMultistepScheduler,
+    PriorTransformer,
+    UnCLIPScheduler,
+    UNet2DConditionModel,
+)
+from transformers import (
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
+    CLIPTokenizer,
+    CLIPVisionConfig,
+    CLIPVisionModelWithProjection,
+)
+from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil as CLIPImageProcessor
 
+from maquette.families.kandinsky.prior import KandinskyPrior
 from maquette.families.sd import StableDiffusion
 from maquette.families.sdxl import StableDiffusionXL
 
@@ -172,12 +188,58 @@ def playground() -> StableDiffusionXL:
     )
 
 
-RECIPES: dict[str, Callable[[], StableDiffusion | StableDiffusionXL]] = {
+@lru_cache
+def image_processor(side: int = SIZE) -> CLIPImageProcessor:
+    """CLIP's preparation of pictures, at the tiny size."""
+    return CLIPImageProcessor(size={"shortest_edge": side}, crop_size={"height": side, "width": side})
+
+
+def image_encoder(width: int = 24, seed: int = 5) -> CLIPVisionModelWithProjection:
+    """Two layers over patches of eight pixels."""
+    torch.manual_seed(seed)
+    config = CLIPVisionConfig(
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        image_size=SIZE,
+        patch_size=8,
+        projection_dim=width,
+    )
+    return CLIPVisionModelWithProjection(config).eval()
+
+
+def kandinsky_prior() -> KandinskyPrior:
+    """x0 prediction over vectors of 24 numbers, normalised by a mean and a deviation that are not 0 and 1."""
+    words = tokenizer("!")
+    torch.manual_seed(6)
+    encoder = CLIPTextModelWithProjection(text_config(words, hidden_size=24, hidden_act="gelu")).eval()
+    prior = PriorTransformer(num_attention_heads=4, attention_head_dim=8, num_layers=2, embedding_dim=24).eval()
+    with torch.no_grad():
+        prior.clip_mean.normal_()
+        prior.clip_std.uniform_(0.5, 2)
+        prior.positional_embedding.normal_(std=0.1)
+        prior.prd_embedding.normal_(std=0.1)
+    return KandinskyPrior(
+        prior=prior,
+        image_encoder=image_encoder(),
+        image_processor=image_processor(),
+        text_encoder=encoder,
+        tokenizer=words,
+        scheduler=UnCLIPScheduler(prediction_type="sample", clip_sample=True, clip_sample_range=5.0),
+    )
+
+
+RECIPES: dict[str, Callable[[], StableDiffusion | StableDiffusionXL | KandinskyPrior]] = {
     "sd1": sd1,
     "sd2-v": sd2_v,
     "sdxl": sdxl,
     "playground": playground,
+    "kandinsky-prior": kandinsky_prior,
 }
+
+STABLE_DIFFUSION = ("sd1", "sd2-v", "sdxl", "playground")
+"""Those that one pipeline makes pictures with, and that single files hold."""
 
 
 def save(kind: str, folder: Path) -> Path:

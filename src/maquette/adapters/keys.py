@@ -8,13 +8,16 @@ import torch
 from torch import nn
 
 from maquette.adapters.delta import Place
-from maquette.adapters.targets import configuration, leaves
+from maquette.adapters.targets import configuration, is_prior, leaves
 from maquette.families.ldm import ldm_path
 
 Dialect = Literal["kohya", "diffusers"]
 
 TEXT_BODY = "text_model."
 """Where a text encoder's layers live in files; transformers 5 drops it from models without a projection."""
+
+PRIOR = "prior"
+"""What diffusers calls a prior; kohya knows none, so that its dialect is continued in its own manner."""
 
 OLD_TEXT = {"q_proj": "to_q", "k_proj": "to_k", "v_proj": "to_v", "out_proj": "to_out"}
 """Diffusers' first names of a text encoder's projections."""
@@ -24,8 +27,8 @@ OLD_TEXT = {"q_proj": "to_q", "k_proj": "to_k", "v_proj": "to_v", "out_proj": "t
 class Layout:
     """The layers of a family that an adapter may change, and their names in files.
 
-    version: what kohya's metadata calls the base: sd_v1, sd_v2 or sdxl_base_v1-0. component: what diffusers calls each
-    module in a file.
+    version: what kohya's metadata calls the base: sd_v1, sd_v2 or sdxl_base_v1-0; for bases that kohya does not know, a
+    name in the same manner. component: what diffusers calls each module in a file.
     """
 
     shapes: Mapping[Place, torch.Size]
@@ -41,15 +44,19 @@ def layout_of(modules: Mapping[str, nn.Module]) -> Layout:
     config = configuration(modules["denoiser"])
     is_sdxl = config.get("addition_embed_type") == "text_time"
     texts = [name for name in modules if name.startswith("text_encoder")]
+    component = {"denoiser": PRIOR if is_prior(config) else "unet", **{name: name for name in texts}}
     shapes: dict[Place, torch.Size] = {}
     kohya: dict[Place, str] = {}
     diffusers: dict[Place, str] = {}
     aliases: dict[str, Place] = {}
-    for module in ("denoiser", *texts):
+    for module in component:
         for path, layer in leaves(modules[module]).items():
             place = Place(module, path)
             shapes[place] = layer.weight.shape
-            if module == "denoiser":
+            if component[module] == PRIOR:
+                spelled = prior_spellings(path)
+                kohya[place], diffusers[place] = f"lora_prior_{flat(path)}", f"{PRIOR}.{path}"
+            elif module == "denoiser":
                 original = ldm_path(path, config)
                 spelled = denoiser_spellings(path, original)
                 kohya[place] = "lora_unet_" + flat((original if is_sdxl else None) or path)
@@ -59,14 +66,26 @@ def layout_of(modules: Mapping[str, nn.Module]) -> Layout:
                 spelled = text_spellings(module, body, alone=len(texts) == 1)
                 kohya[place], diffusers[place] = text_names(module, body, alone=len(texts) == 1)
             aliases |= dict.fromkeys(spelled, place)
-    version = "sdxl_base_v1-0" if is_sdxl else "sd_v2" if config.get("cross_attention_dim") == 1024 else "sd_v1"
-    component = {"denoiser": "unet", **{name: name for name in texts}}
-    return Layout(shapes, kohya, diffusers, aliases, component, version)
+    return Layout(shapes, kohya, diffusers, aliases, component, version_of(config))
+
+
+def version_of(config: Mapping[str, object]) -> str:
+    """What metadata calls a base, told by its denoiser's configuration."""
+    if is_prior(config):
+        return "kandinsky22_prior"
+    if config.get("addition_embed_type") == "text_time":
+        return "sdxl_base_v1-0"
+    return "sd_v2" if config.get("cross_attention_dim") == 1024 else "sd_v1"
 
 
 def flat(path: str) -> str:
     """A path as kohya's files spell it."""
     return path.replace(".", "_")
+
+
+def prior_spellings(path: str) -> Iterator[str]:
+    """Every spelling of a prior's layer: ours in kohya's manner, diffusers', and peft's own."""
+    yield from (f"lora_prior_{flat(path)}", f"lycoris_{flat(path)}", f"{PRIOR}.{path}", path)
 
 
 def denoiser_spellings(path: str, original: str | None) -> Iterator[str]:

@@ -72,7 +72,7 @@ def read_adapter(path: Path, layout: Layout) -> AdapterFile:
     if is_embedding(file):
         raise CheckpointError(f"{file}: holds the rows of new tokens, and no adapter. `maquette generate` takes both.")
     tensors, metadata = read_tensors(file)
-    config = peft_config(file, metadata)
+    config = peft_config(file, metadata, layout)
     embeddings = sorted(key for key in tensors if key.startswith(EMBEDDING))
     grouped = group({key: value for key, value in tensors.items() if key not in embeddings}, layout, metadata, file)
     delta = {place: assemble(place, parts, config.get(place.module), file) for place, parts in grouped.items()}
@@ -126,17 +126,18 @@ def parts_of(path: Path) -> tuple[Path | None, Path | None]:
     return locate(path), embeddings[0] if embeddings else None
 
 
-def peft_config(file: Path, metadata: Mapping[str, str]) -> dict[str, Mapping[str, object]]:
+def peft_config(file: Path, metadata: Mapping[str, str], layout: Layout) -> dict[str, Mapping[str, object]]:
     """peft's settings for each module of the family, from diffusers' metadata or a peft folder's configuration."""
     sidecar = file.with_name("adapter_config.json")
     if file.name == "adapter_model.safetensors" and sidecar.exists():
         config = parsed(sidecar.read_text(encoding="utf-8"), sidecar)
         return dict.fromkeys(("denoiser", "text_encoder"), config)
     packed = parsed(metadata.get("lora_adapter_metadata", "{}"), file)
+    modules = {component: module for module, component in layout.component.items()}
     configs: dict[str, dict[str, object]] = {}
     for key, value in packed.items():
         component, _, name = key.partition(".")
-        configs.setdefault("denoiser" if component == "unet" else component, {})[name] = value
+        configs.setdefault(modules.get(component, component), {})[name] = value
     return {module: config for module, config in configs.items() if "r" in config}
 
 

@@ -111,15 +111,20 @@ def configuration(module: nn.Module) -> Mapping[str, object]:
 
 
 def expected_counts(config: Mapping[str, object]) -> dict[str, int] | None:
-    """Layers of each named group that a UNet or CLIP text configuration implies; None for other architectures."""
-    layers = config.get("num_hidden_layers")
-    if isinstance(layers, int):
+    """Layers of each named group that a UNet, prior or CLIP text configuration implies; None for others."""
+    layers = config.get("num_layers" if is_prior(config) else "num_hidden_layers")
+    if isinstance(layers, int):  # each with one attention of four projections, and two layers after it
         return {"attention": 4 * layers, "feed_forward": 2 * layers, "convolutions": 0}
     down, up = config.get("down_block_types"), config.get("up_block_types")
     known = {"DownBlock2D", "CrossAttnDownBlock2D", "UpBlock2D", "CrossAttnUpBlock2D"}
     if not isinstance(down, Sequence) or not isinstance(up, Sequence) or not known.issuperset({*down, *up}):
         return None
     return unet_counts(config, [str(block) for block in down], [str(block) for block in up])
+
+
+def is_prior(config: Mapping[str, object]) -> bool:
+    """Whether a configuration is that of a prior: a transformer over embeddings instead of pictures."""
+    return "additional_embeddings" in config
 
 
 def unet_counts(config: Mapping[str, object], down: Sequence[str], up: Sequence[str]) -> dict[str, int] | None:

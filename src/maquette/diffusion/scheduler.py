@@ -18,7 +18,7 @@ DISCRETE = frozenset(
     for name in (
         *("DDPM", "DDIM", "PNDM", "LMSDiscrete", "EulerDiscrete", "EulerAncestralDiscrete", "HeunDiscrete"),
         *("KDPM2Discrete", "KDPM2AncestralDiscrete", "DPMSolverMultistep", "DPMSolverSinglestep", "DEISMultistep"),
-        *("UniPCMultistep", "LCM", "TCD"),
+        *("UniPCMultistep", "LCM", "TCD", "UnCLIP"),
     )
 )
 """Samplers of checkpoints trained on a table of betas: they describe the same training, so any of them may be saved."""
@@ -57,6 +57,8 @@ def read_scheduler(config: Mapping[str, object], where: str = "scheduler_config.
         raise _refused(where, "prediction_type", "flow_prediction", tuple(PREDICTION))
     if prediction not in PREDICTION:
         raise _refused(where, "prediction_type", prediction, tuple(PREDICTION))
+    if name == "UnCLIPScheduler":  # which knows one schedule and does not always say so
+        config = {"beta_schedule": "squaredcos_cap_v2", **config}
     return Diffusion(ddpm_path(alphas_cumprod(config, where)), PREDICTION[prediction])
 
 

@@ -42,7 +42,7 @@ class Family(Protocol):
 
     @property
     def latent_factor(self) -> int:
-        """Pixels per position of the clean sample, in each direction."""
+        """Pixels per position of the clean sample, in each direction; 0 where it is a vector, without positions."""
         ...
 
     @property

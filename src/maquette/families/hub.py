@@ -15,7 +15,7 @@ from huggingface_hub.errors import (
 
 from maquette.errors import ModelError
 
-UNUSED = ("safety_checker", "feature_extractor", "image_encoder")
+UNUSED = ("safety_checker", "feature_extractor")
 """Parts of pipelines that are never loaded, and so not fetched either."""
 
 FAILURES = (OSError, ValueError, HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled)

@@ -19,6 +19,7 @@ from maquette.families.weights import CONVERT, PICKLED, read_json
 FAMILIES: Mapping[str, str] = {
     "StableDiffusionPipeline": "maquette.families.sd:load",
     "StableDiffusionXLPipeline": "maquette.families.sdxl:load",
+    "KandinskyV22PriorPipeline": "maquette.families.kandinsky.prior:load",
 }
 """The pipeline class that model_index.json names -> "module:function", a Loader. Imported when it is used."""
 

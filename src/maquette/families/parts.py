@@ -10,7 +10,7 @@ import torch
 from diffusers.configuration_utils import ConfigMixin
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from maquette.diffusion.scheduler import read_scheduler
@@ -22,6 +22,7 @@ from maquette.families.vae import safe_dtype
 from maquette.families.weights import blank, count_parameters, fill, read_json, tensors_in, weight_files
 
 E = TypeVar("E", bound=TextEncoder)
+M = TypeVar("M", bound=nn.Module)
 
 Tensors = Iterable[tuple[str, Tensor]]
 
@@ -57,29 +58,27 @@ def check_parts(folder: Path, parts: Sequence[str], options: Options) -> None:
         )
 
 
-def folder_dtype(folder: Path, options: Options) -> torch.dtype:
-    """The dtype to hold the weights in, by the size of the denoiser."""
+def folder_dtype(folder: Path, options: Options, denoiser: str = "unet") -> torch.dtype:
+    """The dtype to hold the weights in, by the size of the denoiser. denoiser: its folder."""
     if options.device.type == "meta":
         return torch.float32
-    size = count_parameters(weight_files(folder / "unet", options.variant))
+    size = count_parameters(weight_files(folder / denoiser, options.variant))
     return choose_dtype(options.precision, options.device, size)
 
 
 def read_unet(folder: Path, options: Options, dtype: torch.dtype) -> UNet2DConditionModel:
     """The denoiser in ``folder``."""
     unet = blank_unet(read_json(folder / "config.json"), str(folder))
-    return fill_unet(unet, tensors_in(folder, options.variant), options, dtype, str(folder))
+    return fill_denoiser(unet, tensors_in(folder, options.variant), options, dtype, str(folder))
 
 
-def fill_unet(
-    unet: UNet2DConditionModel, tensors: Tensors, options: Options, dtype: torch.dtype, where: str
-) -> UNet2DConditionModel:
+def fill_denoiser(module: M, tensors: Tensors, options: Options, dtype: torch.dtype, where: str) -> M:
     """A blank denoiser with its weights, quantized where the options ask for that, on their device.
 
     What is quantized goes to the device layer by layer: all of it in full may be more than fits there.
     """
     first = options.device if options.quantize == "none" else torch.device("cpu")
-    return quantized(fill(unet, tensors, first, dtype, where), options.quantize, options.device)
+    return quantized(fill(module, tensors, first, dtype, where), options.quantize, options.device)
 
 
 def blank_unet(config: Mapping[str, object], where: str) -> UNet2DConditionModel:

@@ -71,7 +71,7 @@ def load(file: Path, options: parts.Options, tokenizer: Path | None) -> Family:
         blanks.append(parts.blank_text_encoder(CLIPTextModelWithProjection, settings[1], tokenizers[1], where))
     unet, vae = parts.blank_unet(config["unet"], where), parts.blank_vae(config["vae"], where)
     places = layout(unet, vae, blanks)
-    parts.fill_unet(unet, tensors_at(file, checkpoint.shapes, places[0]), options, dtype, where)
+    parts.fill_denoiser(unet, tensors_at(file, checkpoint.shapes, places[0]), options, dtype, where)
     for encoder, at in zip(blanks, places[2:], strict=True):
         fill(encoder, tensors_at(file, checkpoint.shapes, at), options.device, dtype, where)
     if options.vae is None:

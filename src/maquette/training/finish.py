@@ -1,8 +1,10 @@
 """What comes out of a run: files that load elsewhere, proven as they are written."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 import torch
 from safetensors import SafetensorError
@@ -30,6 +32,9 @@ from maquette.generation.sample import scheduler_config
 from maquette.runs.rundir import RunDir
 from maquette.training.prepare import Job
 from maquette.training.previews import as_exported
+
+PREDICTIONS: Mapping[str, Literal["epsilon", "v"]] = {"epsilon": "epsilon", "v_prediction": "v"}
+"""What metadata calls what a network predicts; it has no word for others."""
 
 
 def export_result(job: Job, run: RunDir, layout: Layout, *, raw: bool = True) -> list[Path]:
@@ -184,12 +189,12 @@ def about(job: Job, name: str, concept: int | None = None) -> About:
     config, dataset = job.config, job.dataset
     called = [c.trigger for k, c in enumerate(config.concepts) if c.trigger and not c.virtual and concept in (None, k)]
     learned = [s for s in dataset.samples if not s.is_class and concept in (None, s.concept)]
-    prediction = scheduler_config(job.family.pipeline()).get("prediction_type")
+    prediction = scheduler_config(job.family.pipeline()).get("prediction_type", "epsilon")
     return About(
         title=name,
         trigger=config.data.trigger or ", ".join(called) or None,
         size=dataset.sizes[0] if len(dataset.sizes) == 1 else job.family.default_size,
-        prediction="v" if prediction == "v_prediction" else "epsilon",
+        prediction=PREDICTIONS.get(str(prediction)),
         date=datetime.now(UTC).replace(microsecond=0).isoformat(),
         training={
             "seed": config.training.seed,

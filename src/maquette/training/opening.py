@@ -11,7 +11,7 @@ from torch import nn
 from maquette.adapters.attach import layer_ranks, text_encoders, text_ranks
 from maquette.adapters.base import ParamGroup, Trainable
 from maquette.adapters.tokens import grown
-from maquette.config.adapter import FullConfig, LowRankConfig
+from maquette.config.adapter import FullConfig, LowRankConfig, NoAdapterConfig
 from maquette.config.compare import resume_refusals
 from maquette.config.schema import RunConfig
 from maquette.data.image import decode
@@ -20,6 +20,8 @@ from maquette.errors import CheckpointError, ConfigError
 from maquette.families.base import Family
 from maquette.families.load import load_model
 from maquette.families.quantized import check_quantize
+from maquette.families.sd import StableDiffusion
+from maquette.families.sdxl import StableDiffusionXL
 from maquette.families.text import unread
 from maquette.families.weights import some
 from maquette.generation.sample import Request, check_request
@@ -29,7 +31,7 @@ from maquette.runs.files import write_text
 from maquette.runs.rundir import RunDir
 from maquette.training.objective import denoising
 from maquette.training.optim import build_optimizer
-from maquette.training.prepare import Job
+from maquette.training.prepare import Job, checkpointing_of
 from maquette.training.seeds import rng_at
 from maquette.training.trackers import check_trackers
 from maquette.training.weighting import check_cap, levels_of, weighting_of
@@ -62,12 +64,33 @@ def check_fit(config: RunConfig, family: Family, requests: Sequence[Sequence[Req
     for module in text_encoders(family, needed=config.text_encoder.train != "none").values():
         if config.text_encoder.train == "lora":
             text_ranks(config, module)
+    refuse_unfit(config, family)
+    if config.training.gradient_checkpointing and not isinstance(config.adapter, NoAdapterConfig):
+        checkpointing_of(family.modules["denoiser"])
     levels = levels_of(config.loss.noise_levels, family.diffusion.path)
     check_cap(config.loss.weighting, family.diffusion, levels)
     denoising(family, weighting_of(config.loss.weighting), levels=levels)
     for row in requests:
         for request in row:
             check_request(family, request)
+
+
+def refuse_unfit(config: RunConfig, family: Family) -> None:
+    """Raise ConfigError, with all of them, for settings that mean nothing to this family."""
+    problems = []
+    if not family.latent_factor:
+        what = f'the clean sample of this base (family "{family.name}") is one vector, which has no positions'
+        if config.data.masks != "off":
+            problems.append(f'data.masks: {what} that a mask could leave out. Set it to "off".')
+        if config.loss.noise_offset:
+            problems.append(f"loss.noise_offset: {what} to offset together. Set it to 0.")
+    if config.output.single_file and not isinstance(family, StableDiffusion | StableDiffusionXL):
+        problems.append(
+            f'output.single_file: there is no layout of one file for the family "{family.name}". Set it to false; the '
+            "folder is written in any case."
+        )
+    if problems:
+        raise ConfigError("\n".join(problems))
 
 
 def cut_captions(family: Family, samples: Sequence[Sample]) -> list[str]:

@@ -1,6 +1,6 @@
 """From a configuration to everything that the loop is given."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -115,16 +115,21 @@ def assemble(
     )
 
 
-def checkpoint_gradients(module: nn.Module) -> None:
-    """Let a module compute its activations twice instead of keeping them. Raises ModelError where it cannot."""
+def checkpointing_of(module: nn.Module) -> Callable[[], None]:
+    """What makes a module compute its activations twice instead of keeping them. Raises ModelError where it cannot."""
     # The names that diffusers, transformers, and transformers before 5.23 have for it.
     names = ("enable_gradient_checkpointing", "activation_checkpointing_enable", "gradient_checkpointing_enable")
     switch = next((getattr(module, name) for name in names if hasattr(module, name)), None)
-    if switch is None:
+    if switch is None or not getattr(module, "_supports_gradient_checkpointing", True):
         raise ModelError(
             f"training.gradient_checkpointing: {type(module).__name__} has no way to do it. Set it to false."
         )
-    switch()
+    return switch
+
+
+def checkpoint_gradients(module: nn.Module) -> None:
+    """Let a module compute its activations twice instead of keeping them. Raises ModelError where it cannot."""
+    checkpointing_of(module)()
     for layer in module.modules():
         if isinstance(layer, GradientCheckpointingLayer):
             layer.training = True  # they do it in training only; the parts inside them, dropout among them, stay as is

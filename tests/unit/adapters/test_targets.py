@@ -1,6 +1,6 @@
 import pytest
 import torch
-from diffusers import UNet2DConditionModel
+from diffusers import PriorTransformer, UNet2DConditionModel
 from tests.unit.adapters import small
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel
@@ -63,6 +63,15 @@ def test_the_text_encoder_of_s0s_pack_and_its_denoiser_have_the_numbers_of_its_f
 def test_a_pattern_for_text_encoders_is_named_as_such():
     with pytest.raises(ConfigError, match=r"text_encoder\.targets: no layer of the model matches \"to_q\""):
         select(nn.ModuleDict({"q_proj": nn.Linear(2, 2)}), ["to_q"], key="text_encoder.targets")
+
+
+def test_attention_of_the_published_prior():
+    with torch.device("meta"):
+        prior = PriorTransformer(embedding_dim=1280)
+    weights = [leaves(prior)[path].weight for path in select(prior, "attention")]
+    assert len(weights) == 80
+    assert sum(sum(weight.shape) for weight in weights) == 327_680
+    assert len(select(prior, "attention+feed_forward")) == 120
 
 
 @pytest.mark.parametrize("kind", ["sd1", "sd2", "sdxl"])

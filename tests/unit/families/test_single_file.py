@@ -38,7 +38,7 @@ def same_weights(one, other):
         assert [key for key in ours if not torch.equal(ours[key], theirs[key])] == []
 
 
-@pytest.mark.parametrize("kind", list(tiny.RECIPES))
+@pytest.mark.parametrize("kind", tiny.STABLE_DIFFUSION)
 def test_a_written_file_is_read_back_whole(kind, tmp_path, vocabulary, caplog):
     family = tiny.RECIPES[kind]()
     loaded = load_family(written(family, tmp_path / "model.safetensors"), tokenizer=str(vocabulary))
@@ -54,7 +54,7 @@ def test_a_written_file_is_read_back_whole(kind, tmp_path, vocabulary, caplog):
     assert affine[0].target_x0 == affine[1].target_x0
 
 
-@pytest.mark.parametrize("kind", list(tiny.RECIPES))
+@pytest.mark.parametrize("kind", tiny.STABLE_DIFFUSION)
 def test_diffusers_reads_the_same_weights_out_of_it(kind):
     family = tiny.RECIPES[kind]()
     file = single_file.tensors_of(family)

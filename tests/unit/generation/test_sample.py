@@ -24,7 +24,7 @@ def painted(family, request=DOG):
         return paint(request)
 
 
-@pytest.mark.parametrize("kind", list(tiny.RECIPES))
+@pytest.mark.parametrize("kind", tiny.STABLE_DIFFUSION)
 def test_a_picture_is_the_pipelines_own(kind):
     family = tiny.RECIPES[kind]()
     picture = painted(family)
