@@ -1,17 +1,27 @@
 """Whether two things differ by more than chance: differences of pictures with the same prompt and seed."""
 
 import math
-from collections.abc import Sequence
-from itertools import pairwise
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
 
 from maquette.evaluation.bootstrap import mean_interval
+from maquette.evaluation.metrics import WITHIN_PROMPTS
 from maquette.evaluation.scoring import equal_weights
 from maquette.runs.scores import Difference, Evaluation, Measured, Shot
 
 Verdict = Literal["better", "worse", "equal within noise", "no score"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    """The difference of two pictures of the same prompt and seed. unit: what is drawn at once, it or its prompt."""
+
+    concept: str
+    unit: Hashable
+    value: float
 
 
 def differences(evaluations: Sequence[Evaluation]) -> tuple[Difference, ...]:
@@ -24,23 +34,26 @@ def difference(one: Evaluation, other: Evaluation, metric: str) -> Difference:
     """one - other, in one metric.
 
     With a value for each picture, the mean difference of pairs of the same prompt and seed, every concept counting the
-    same, and its bootstrap interval over pairs: what the prompts have in common cancels. A metric of the whole set has
-    no pairs; there the ends of the two intervals are subtracted, which is wider than it need be.
+    same, and its bootstrap interval over pairs: what the prompts have in common cancels. Values that the pictures of a
+    prompt share (``WITHIN_PROMPTS``) move together, so there whole prompts are drawn. A metric of the whole set has no
+    pairs, and a single prompt cannot be drawn from; there the ends of the two intervals are subtracted, which is wider
+    than it need be.
     """
     a, b = one.score(metric), other.score(metric)
     if not (a.is_score and b.is_score):
         return Difference(one.name, other.name, metric, math.nan, math.nan, math.nan, "no score", is_paired=False)
     pairs = _pairs(one.shots, other.shots, metric)
-    if sum(map(len, pairs)) < 2:
+    if len({pair.unit for pair in pairs}) < 2:
         low, high = a.low - b.high, a.high - b.low
         return Difference(
             one.name, other.name, metric, a.value - b.value, low, high, verdict(low, high, a), is_paired=False
         )
-    values = torch.tensor([value for group in pairs for value in group], dtype=torch.float64)
-    starts = [sum(map(len, pairs[:i])) for i in range(len(pairs) + 1)]
-    weights = equal_weights([range(start, stop) for start, stop in pairwise(starts)])
-    low, high = mean_interval(values, weights)
-    mean = float(values @ weights)
+    weights = equal_weights(_rows([pair.concept for pair in pairs]))
+    weighted = weights * torch.tensor([pair.value for pair in pairs], dtype=torch.float64)
+    units = _rows([pair.unit for pair in pairs])
+    shares = torch.stack([weights[rows].sum() for rows in units])
+    low, high = mean_interval(torch.stack([weighted[rows].sum() for rows in units]) / shares, shares)
+    mean = float(weighted.sum())
     return Difference(one.name, other.name, metric, mean, low, high, verdict(low, high, a), is_paired=True)
 
 
@@ -51,12 +64,21 @@ def verdict(low: float, high: float, score: Measured) -> Verdict:
     return "better" if (low > 0) == (score.better == "higher") else "worse"
 
 
-def _pairs(ones: Sequence[Shot], others: Sequence[Shot], metric: str) -> list[list[float]]:
-    """The differences of pictures that both have a value, by concept."""
+def _pairs(ones: Sequence[Shot], others: Sequence[Shot], metric: str) -> list[_Pair]:
+    """The differences of pictures that both have a value."""
     there = {(shot.concept, shot.text, shot.seed): shot.scores.get(metric, math.nan) for shot in others}
-    groups: dict[str, list[float]] = {}
-    for shot in ones:
+    pairs = []
+    for number, shot in enumerate(ones):
         value = shot.scores.get(metric, math.nan) - there.get((shot.concept, shot.text, shot.seed), math.nan)
         if math.isfinite(value):
-            groups.setdefault(shot.concept, []).append(value)
-    return list(groups.values())
+            unit = (shot.concept, shot.text) if metric in WITHIN_PROMPTS else number
+            pairs.append(_Pair(shot.concept, unit, value))
+    return pairs
+
+
+def _rows(labels: Sequence[Hashable]) -> list[list[int]]:
+    """The rows of each label, by their first appearance."""
+    rows: dict[Hashable, list[int]] = {}
+    for row, label in enumerate(labels):
+        rows.setdefault(label, []).append(row)
+    return list(rows.values())

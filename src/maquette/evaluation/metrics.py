@@ -77,6 +77,9 @@ PARTS: Final[Mapping[str, frozenset[Part]]] = MappingProxyType(
 )
 """Of the metrics that do not need references alone, what they need."""
 
+WITHIN_PROMPTS: Final = frozenset({"diversity"})
+"""Metrics of pairs of pictures of a prompt: the values of its pictures are made of the same distances."""
+
 
 def metric_named(name: str) -> Callable[[Networks], Metric]:
     """The line of ``METRICS``. Raises ConfigError for another name, with all there are and the nearest."""

@@ -4,6 +4,7 @@ import math
 import random
 
 import pytest
+import torch
 
 from maquette.evaluation.differences import difference, differences
 from maquette.runs.scores import Evaluation, Measured, Shot
@@ -45,6 +46,45 @@ def test_the_interval_is_that_of_a_mean_of_differences():
     assert found.value == pytest.approx(mean)
     assert found.high - found.low == pytest.approx(2 * 1.96 * error, rel=0.1)  # the normal limit; 2000 draws
     assert found.verdict == "equal within noise"
+
+
+def diverse(name: str, distances: torch.Tensor) -> Evaluation:
+    """An evaluation by the distances (p, n, n) of n pictures of each of p prompts."""
+    prompts, n, _ = distances.shape
+    means = (distances.sum(2) / (n - 1)).tolist()
+    shots = tuple(
+        Shot("", f"prompt {i}", "", "", j, "mug", {"diversity": means[i][j]}) for i in range(prompts) for j in range(n)
+    )
+    value = float(distances.sum() / (prompts * n * (n - 1)))
+    return Evaluation(
+        name, (Measured("diversity", value, value - 1, value + 1, "higher", prompts * n, "judge"),), shots
+    )
+
+
+@pytest.mark.parametrize("n", [2, 5])
+def test_the_interval_of_a_difference_in_diversity_is_as_wide_as_chance(n):
+    """Pictures of a prompt share their distances: drawn one by one, the interval would be too narrow by √2 and more."""
+    generator = torch.Generator().manual_seed(n)
+
+    def drawn(repeats: int) -> torch.Tensor:
+        spread = 1 + torch.rand(repeats, 40, 1, generator=generator, dtype=torch.float64)  # of each prompt
+        places = spread * torch.randn(2, repeats, 40, n, generator=generator, dtype=torch.float64)
+        return (places[..., None] - places[..., None, :]).abs()
+
+    one, other = drawn(4000)
+    chance = float((one - other).sum((2, 3)).mean(1).div(n * (n - 1)).std())
+    found = [difference(diverse("a", a), diverse("b", b), "diversity") for a, b in zip(*drawn(12), strict=True)]
+    assert all(each.is_paired for each in found)
+    width = sum(each.high - each.low for each in found) / len(found)
+    # Of 40 prompts the bootstrap takes 1 % from a deviation; each of the 12 widths is off by some 12 %.
+    assert width == pytest.approx(2 * 1.96 * chance, rel=0.12)
+
+
+def test_diversity_in_a_single_prompt_is_compared_by_its_intervals():
+    generator = torch.Generator().manual_seed(0)
+    places = torch.rand(2, 1, 6, generator=generator, dtype=torch.float64)
+    one, other = (places[..., None] - places[..., None, :]).abs()
+    assert not difference(diverse("a", one), diverse("b", other), "diversity").is_paired
 
 
 def test_pairs_are_found_by_prompt_and_not_by_place():
