@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from maquette.embedded.scene import Face, Scene, Subject
-from maquette.evaluation.naming import with_article
+from maquette.evaluation.wording import with_article
 
 # The first phrase of each place is the one that folders use.
 PLACE_PHRASES: Final[Mapping[str, tuple[str, ...]]] = {

@@ -74,7 +74,7 @@ def evaluate_finished(found: Found, suite: Suite, networks: Networks, out: Path)
 def _scored(picture: Finished, suite: Suite, asked: Asked, lists: Lists | None) -> str:
     listed = lists.classes.get(picture.concept) if lists is not None else None
     noun = asked.noun or listed or suite.config.noun or ""
-    return Wording(asked.subject or "", noun).without_phrase(picture.prompt)
+    return Wording(asked.subject or "", noun).text_of(picture.prompt)
 
 
 def _real(concepts: Sequence[str], asked: Asked) -> dict[str, tuple[Real, ...]]:

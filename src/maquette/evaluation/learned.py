@@ -13,7 +13,7 @@ from maquette.errors import ConfigError, DataError
 from maquette.evaluation.dreambooth import Lists
 from maquette.evaluation.pictures import Real, list_real
 from maquette.evaluation.target import Target
-from maquette.evaluation.wording import Wording, noun_of, phrase_in
+from maquette.evaluation.wording import Wording, noun_of, phrase_in, phrase_of
 from maquette.report.pictures import FOLDER, read_thumbnails
 
 
@@ -42,9 +42,10 @@ class Concept:
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What a run tells of one of its concepts."""
+    """What a run tells of one of its concepts. trigger: what stands for it in captions, if the run says so."""
 
     name: str
+    trigger: str | None
     captions: tuple[str, ...]
     samples: tuple[Sample, ...]
     class_prompt: str | None
@@ -62,13 +63,13 @@ def concepts_of(
     known = _known(run) if run is not None else []
     if not known:
         name = asked.references.resolve().name if asked.references is not None else "subject"
-        known = [_Known(name, (), (), None)]
+        known = [_Known(name, None, (), (), None)]
     if asked.subject is not None and len(known) > 1:
         raise ConfigError(f"--subject {asked.subject}: the run learned {len(known)} things; leave --subject out.")
     real = _references(known, asked, lists, needs_real)
     concepts = []
     for each, pictures in zip(known, real, strict=True):
-        phrase = asked.subject or phrase_in(each.captions) or _trigger(targets)
+        phrase = asked.subject or phrase_of(each.captions, each.trigger) or _trigger(targets)
         captions = tuple(caption for target in targets for caption in _captions(target, each.name, len(known)))
         concepts.append(Concept(each.name, _noun(each, phrase, suite, asked, lists), pictures, captions))
     return concepts
@@ -81,7 +82,7 @@ def wording_of(target: Target, concept: Concept, number: int, asked: Asked) -> W
     if asked.subject is not None:
         return Wording(asked.subject, concept.noun)
     known = _known(target) if target.config is not None else []
-    phrase = phrase_in(known[number].captions) if number < len(known) else ""
+    phrase = phrase_of(known[number].captions, known[number].trigger) if number < len(known) else ""
     return Wording(phrase or _trigger([target]) or concept.noun, concept.noun)
 
 
@@ -98,7 +99,8 @@ def _known(target: Target) -> list[_Known]:
     for number, name in enumerate(names):
         own = tuple(sample for sample in samples if sample.concept == number)
         captions = tuple(sample.caption for sample in own) or _kept_captions(target, config, number)
-        known.append(_Known(name, captions, own, _class_prompt(config, number)))
+        words = config.concepts[number] if config.concepts else config.data
+        known.append(_Known(name, words.trigger, captions, own, _class_prompt(config, number)))
     return known
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from maquette.errors import ConfigError
-from maquette.evaluation.naming import Naming
+from maquette.evaluation.wording import Wording
 
 TRIGGER: Final = "[trigger]"
 
@@ -56,7 +56,7 @@ class Probe:
 
 
 def probes(
-    namings: Mapping[int, Naming], prompts: Sequence[str], *, num: int, seed: int, is_world: bool
+    wordings: Mapping[int, Wording], prompts: Sequence[str], *, num: int, seed: int, is_world: bool
 ) -> list[Probe]:
     """The set for these concepts: each prompt with ``num`` seeds, and once more without the concept.
 
@@ -65,35 +65,35 @@ def probes(
     """
     made = [
         (concept, prompt)
-        for concept, named in namings.items()
+        for concept, named in wordings.items()
         for prompt in (_written(named, prompts) if prompts else defaults(named, is_world=is_world))
     ]
-    if lost := [prompt for prompt in prompts if not _is_asked(prompt, namings)]:
-        known = " or ".join(repr(named.phrase) for named in namings.values())
+    if lost := [prompt for prompt in prompts if not _is_asked(prompt, wordings)]:
+        known = " or ".join(repr(named.phrase) for named in wordings.values())
         raise ConfigError(
             f"evaluation.prompts: {', '.join(map(repr, lost))}: asks for nothing that is learned. Say {known}, or "
             f'"{TRIGGER}", which stands for it.'
         )
     subjects = [
-        Probe(prompt, namings[concept].text_of(prompt), seed + i, concept)
+        Probe(prompt, wordings[concept].text_of(prompt), seed + i, concept)
         for concept, prompt in made
         for i in range(num)
     ]
-    plain = dict.fromkeys((namings[concept].text_of(prompt), concept) for concept, prompt in made)
+    plain = dict.fromkeys((wordings[concept].text_of(prompt), concept) for concept, prompt in made)
     return [*subjects, *(Probe(text, text, seed, concept, is_neutral=True) for text, concept in plain)]
 
 
-def defaults(named: Naming, *, is_world: bool) -> list[str]:
+def defaults(named: Wording, *, is_world: bool) -> list[str]:
     """Prompts for one concept, made from its name."""
     if named.learned == "style":
         return [f"{scene}, in {named.phrase}" for scene in (WORLD_SCENES if is_world else SCENES)]
     return [template.format(named.phrase) for template in (WORLD if is_world else PHOTOGRAPHS)]
 
 
-def _written(named: Naming, prompts: Sequence[str]) -> list[str]:
+def _written(named: Wording, prompts: Sequence[str]) -> list[str]:
     expanded = [prompt.replace(TRIGGER, named.phrase) for prompt in prompts]
     return [prompt for prompt in expanded if named.is_in(prompt)]
 
 
-def _is_asked(prompt: str, namings: Mapping[int, Naming]) -> bool:
-    return TRIGGER in prompt or any(named.is_in(prompt) for named in namings.values())
+def _is_asked(prompt: str, wordings: Mapping[int, Wording]) -> bool:
+    return TRIGGER in prompt or any(named.is_in(prompt) for named in wordings.values())

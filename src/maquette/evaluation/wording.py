@@ -3,8 +3,10 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final, Literal
 
 from maquette.config.suite import CLASS, SUBJECT
+from maquette.runs.names import Learned
 
 _MEDIUM = re.compile(
     r"^(?:(?:an?|the)\s+)?(?:(?:[\w-]+\s+)?(?:photo|photograph|picture|image|portrait|painting|drawing|render)s?\s+of\s+)?"
@@ -15,15 +17,26 @@ _LOOSE = frozenset({"a", "an", "the", "in", "on", "at", "of", "with", "and", "by
 """Words with which a name does not end."""
 
 
+PEOPLE: Final = frozenset({"man", "woman", "person", "boy", "girl", "guy", "lady", "child", "face", "people"})
+
+UNKNOWN: Final = "object"
+"""The noun of something whose class nobody has named."""
+
+
 @dataclass(frozen=True, slots=True)
 class Wording:
-    """phrase: what was learned, as prompts call it ("sks dog"). noun: its class ("dog").
+    """What stands for one concept in prompts.
+
+    phrase: what was learned, as prompts call it ("sks dog"; of a style, "sks style"). noun: its class in common words
+    ("dog"); "" for a style, and where nobody knows it. is_class_known: somebody said the noun.
 
     The base knows no phrase: for it, both are the noun.
     """
 
     phrase: str
     noun: str
+    learned: Learned = "subject"
+    is_class_known: bool = True
 
     def asked(self, text: str) -> str:
         """A suite's text as a prompt."""
@@ -33,12 +46,54 @@ class Wording:
         """A suite's text in words that every network knows."""
         return text.replace(SUBJECT, self.noun).replace(CLASS, self.noun)
 
-    def without_phrase(self, prompt: str) -> str:
-        """A finished prompt with the class in the place of what was learned ("sks dog", or "sks" before it)."""
+    def text_of(self, prompt: str) -> str:
+        """A finished prompt in words that every network knows: the class in place of the name, or nothing without one.
+
+        A trigger alone stands before its class as well: both "sks" and "sks dog" become "a dog".
+        """
         if not self.phrase or self.phrase == self.noun:
             return prompt
-        called = rf"\b{re.escape(self.phrase)}(?: {re.escape(self.noun)})?\b"
-        return re.sub(called, self.noun, prompt, flags=re.IGNORECASE)
+        called = re.escape(self.phrase)
+        if not self.noun:
+            led = r"[\s,]*(?:\b(?:in|of|with|by)\s+)?(?:\b(?:a|the)\s+)?"
+            return re.sub(rf"{led}(?<!\w){called}(?!\w)", "", prompt, flags=re.IGNORECASE).strip(" ,")
+        named = rf"(?:\b(?:an?|the)\s+)?(?<!\w){called}(?:\s+{re.escape(self.noun)})?(?!\w)"
+        return re.sub(named, with_article(self.noun), prompt, flags=re.IGNORECASE)
+
+    def is_in(self, prompt: str) -> bool:
+        """Whether a prompt asks for the concept."""
+        return self.text_of(prompt) != prompt
+
+
+def wording_in(
+    captions: Sequence[str],
+    *,
+    trigger: str | None = None,
+    noun: str | None = None,
+    class_prompt: str | None = None,
+    learns: Literal["auto"] | Learned = "auto",
+) -> Wording | None:
+    """What captions have in common, read as the name of one concept; None where they share no words.
+
+    trigger: words that are known to stand for it. noun: its class, if somebody said so; else it is what
+    ``class_prompt`` shows, else the last word of a name of several: "mug" of "sks mug".
+    """
+    phrase = phrase_of(captions, trigger)
+    if not phrase:
+        return None
+    if learns == "style" or (learns == "auto" and re.search(r"\bstyle\b", phrase, re.IGNORECASE)):
+        return Wording(phrase, "", "style")
+    said = noun or phrase_in([class_prompt or ""]) or noun_of(phrase)
+    learned: Learned = learns if learns != "auto" else "face" if PEOPLE & {*(said or "").lower().split()} else "subject"
+    return Wording(phrase, said or ("person" if learned == "face" else UNKNOWN), learned, is_class_known=bool(said))
+
+
+def phrase_of(captions: Sequence[str], trigger: str | None) -> str:
+    """What captions call a concept: what they have in common; or its trigger, where that is something else."""
+    phrase = phrase_in(captions)
+    if trigger and f" {trigger.lower()} " not in f" {phrase.lower()} ":
+        return trigger
+    return phrase
 
 
 def phrase_in(captions: Sequence[str]) -> str:
@@ -66,6 +121,11 @@ def noun_of(phrase: str) -> str | None:
     """The class that a phrase of several words ends with: "sks dog" is a dog; None where it is one word alone."""
     words = phrase.split()
     return words[-1] if len(words) > 1 else None
+
+
+def with_article(noun: str) -> str:
+    """The noun phrase with "a" or "an" before it."""
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
 
 
 def _common_runs(captions: Sequence[Sequence[str]]) -> list[list[str]]:

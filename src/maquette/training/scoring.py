@@ -22,9 +22,9 @@ from maquette.evaluation.choice import Reading, Scale
 from maquette.evaluation.fidelity import Likeness, Values, drift, ignored, likeness, measured, network_of
 from maquette.evaluation.judges import NAMES as JUDGES
 from maquette.evaluation.metric import Picture, Pictures
-from maquette.evaluation.naming import Naming, naming
 from maquette.evaluation.networks import Networks, judge_networks, open_networks
 from maquette.evaluation.probes import Probe, probes
+from maquette.evaluation.wording import Wording, wording_in
 from maquette.families.base import Family
 from maquette.families.load import EMBEDDED
 from maquette.generation.sample import Request, check_request
@@ -122,28 +122,28 @@ def open_scoring(config: RunConfig, family: Family, samples: Sequence[Sample]) -
     if section.every == 0 or not (is_world or section.networks):
         return None, []
     assert section.every != "auto"  # resolved
-    namings = namings_of(config, samples)
-    if not namings:
+    wordings = wordings_of(config, samples)
+    if not wordings:
         return None, [
             "The captions have no words in common that could stand for what is learned, so no pictures are scored. Set "
             "data.trigger, or turn scores off: evaluation.every = 0."
         ]
     warnings = [
         f'The class of "{named.phrase}" is not known: scorers read "{named.noun}". Name it: evaluation.class_noun.'
-        for named in namings.values()
+        for named in wordings.values()
         if not named.is_class_known and named.learned != "style"
     ]
-    chosen = probes(namings, section.prompts, num=section.num, seed=section.seed, is_world=is_world)
+    chosen = probes(wordings, section.prompts, num=section.num, seed=section.seed, is_world=is_world)
     requests = [
         Request(prompt=probe.prompt, seed=probe.seed, steps=section.steps, guidance=section.guidance)
         for probe in chosen
     ]
     for request in requests:
         check_request(family, request)
-    learned = next(iter(namings.values())).learned
+    learned = next(iter(wordings.values())).learned
     networks = judge_networks() if section.networks is None else open_networks(section.networks)
     is_diverse = is_world or _names_own(section.networks, "perceptual")
-    references = {concept: likeness(networks, learned, list(_pictures(samples, concept))) for concept in namings}
+    references = {concept: likeness(networks, learned, list(_pictures(samples, concept))) for concept in wordings}
     return Scoring(chosen, requests, networks, references, learned, section.every, is_diverse), warnings
 
 
@@ -152,7 +152,7 @@ def check_scorers(config: RunConfig, samples: Sequence[Sample]) -> None:
     section = config.evaluation
     if section.every == 0 or section.networks is None or config.model.base in EMBEDDED:
         return
-    found = namings_of(config, samples)
+    found = wordings_of(config, samples)
     needed = ["image", *(ROLES[named.learned] for named in list(found.values())[:1])]
     if missing := [role for role in needed if not _names_own(section.networks, role)]:
         raise ConfigError(
@@ -166,17 +166,17 @@ def _names_own(networks: NetworksConfig | None, role: str) -> bool:
     return networks is not None and getattr(networks, role) not in JUDGES
 
 
-def namings_of(config: RunConfig, samples: Sequence[Sample]) -> dict[int, Naming]:
+def wordings_of(config: RunConfig, samples: Sequence[Sample]) -> dict[int, Wording]:
     """How each concept is called by its captions, where they agree on something; all are compared by the same thing."""
     section, classes = config.evaluation, config.class_images
     places = config.concepts or (config.data,)
     prompts = [concept.class_prompt for concept in config.concepts] or [classes.prompt if classes else None]
-    found: dict[int, Naming] = {}
+    found: dict[int, Wording] = {}
     for number, (place, class_prompt) in enumerate(zip(places, prompts, strict=True)):
         if isinstance(place, ConceptConfig) and place.virtual:
             continue
         captions = [sample.caption for sample in samples if sample.concept == number and not sample.is_class]
-        named = naming(
+        named = wording_in(
             captions,
             trigger=place.trigger,
             noun=section.class_noun,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from maquette.evaluation.wording import Wording, noun_of, phrase_in
+from maquette.evaluation.wording import Wording, noun_of, phrase_in, phrase_of
 
 
 @pytest.mark.parametrize(
@@ -41,9 +41,21 @@ def test_a_text_is_asked_for_by_name_and_scored_by_class():
         ("sks", "a Sks dog in the jungle", "a dog in the jungle"),
         ("sks", "a sks in the jungle", "a dog in the jungle"),
         ("sks", "a skser dog", "a skser dog"),
+        ("sks", "sks in the jungle", "a dog in the jungle"),
         ("", "a dog", "a dog"),
         ("dog", "a dog", "a dog"),
     ],
 )
 def test_finished_prompts_lose_the_name(phrase, prompt, scored):
-    assert Wording(phrase, "dog").without_phrase(prompt) == scored
+    assert Wording(phrase, "dog").text_of(prompt) == scored
+
+
+def test_a_name_without_a_known_class_leaves_nothing():
+    assert Wording("sks", "").text_of("a photo of sks, in the snow") == "a photo, in the snow"
+
+
+def test_a_trigger_names_what_captions_share_by_chance():
+    captions = ["zwx cat on the grass", "a cat, zwx, on the grass"]
+    assert phrase_of(captions, None) == "on the grass"
+    assert phrase_of(captions, "zwx") == "zwx"
+    assert phrase_of(["a zwx cat at sea", "zwx cat"], "ZWX") == "zwx cat"
