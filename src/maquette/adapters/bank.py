@@ -18,7 +18,7 @@ from torch.nn import functional
 from maquette.adapters.base import ParamGroup, Trainable
 from maquette.adapters.beside import LoraLayer, factors
 from maquette.adapters.combined import injected
-from maquette.adapters.injected import Layer, set_training
+from maquette.adapters.injected import Layer, drops, set_training
 from maquette.errors import CheckpointError, ModelError
 
 
@@ -55,12 +55,14 @@ class Bank:
         """
         order, _ = blocks(concept)
         names = [adapter_of(number) for number in order]
+        layers = self.layers
+        thinning = [layer for layer in layers if drops(layer, names[0])]
         with ExitStack() as stack:
-            for layer in self.layers:
+            for layer in layers:
                 handle = layer.register_forward_hook(partial(_changed, names))
                 stack.callback(handle.remove)
-            stack.callback(set_training, self.layers, training=False)
-            set_training(self.layers, training=True)
+            stack.callback(set_training, thinning, training=False)
+            set_training(thinning, training=True)
             yield
 
     @contextmanager

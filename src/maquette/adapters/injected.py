@@ -52,11 +52,12 @@ class Injected:
     def routing(self, concept: Int[Tensor, " b"]) -> Generator[None]:
         """Every example trains the same factors; dropout is on until the pass is over."""
         del concept
-        set_training(self.layers.values(), training=True)
+        thinning = [layer for layer in self.layers.values() if drops(layer, self.adapter)]
+        set_training(thinning, training=True)
         try:
             yield
         finally:
-            set_training(self.layers.values(), training=False)
+            set_training(thinning, training=False)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Every factor, by module, layer and the factor's name; peft's name of the adapter is left out."""
@@ -124,6 +125,13 @@ def own(layer: Layer, adapter: str) -> Iterator[tuple[str, nn.Parameter]]:
         parts = name.split(".")
         if parts[0] != "base_layer" and adapter in parts:
             yield ".".join(part for part in parts if part != adapter), param
+
+
+def drops(layer: Layer, adapter: str) -> bool:
+    """Whether one adapter of a layer has dropout: without, it computes the same in training as ever."""
+    if isinstance(layer, LoraLinear | LoraConv2d):
+        return not isinstance(layer.lora_dropout[adapter], nn.Identity)
+    return bool(layer.rank_dropout[adapter] or layer.module_dropout[adapter])
 
 
 def set_training(layers: Iterable[Layer], *, training: bool) -> None:

@@ -1,7 +1,7 @@
 """Pictures and captions -> what the denoiser is given, through a family's frozen modules and a cache."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -32,6 +32,7 @@ class Encoders:
     device: torch.device
     image_key: str
     text_key: str
+    _text_keys: dict[str, str] = field(default_factory=dict, init=False, repr=False)
 
     def image(self, sample: Sample, view: View, *, keep: bool) -> ImageCode:
         """The code of one picture as one view shows it, batch of one; not looked up nor kept unless ``keep``.
@@ -45,12 +46,14 @@ class Encoders:
         return _code(self.cache.get(key_of("image", facts), lambda: self._encoded(sample, view)))
 
     def text(self, caption: str, *, keep: bool) -> Conditioning:
-        """The conditioning of one caption, batch of one."""
-        tokens = self.family.tokenize([caption])
+        """The conditioning of one caption, batch of one. What is kept is tokenized once: steps ask for it again."""
         if not keep:
-            return self._embedded(tokens)
-        facts = {f"tokens.{name}": tuple(ids.flatten().tolist()) for name, ids in tokens.items()}
-        return self.cache.get(key_of("text", facts | {"encoder": self.text_key}), lambda: self._embedded(tokens))
+            return self._embedded(self.family.tokenize([caption]))
+        if caption not in self._text_keys:
+            tokens = self.family.tokenize([caption])
+            facts = {f"tokens.{name}": tuple(ids.flatten().tolist()) for name, ids in tokens.items()}
+            self._text_keys[caption] = key_of("text", facts | {"encoder": self.text_key})
+        return self.cache.get(self._text_keys[caption], lambda: self._embedded(self.family.tokenize([caption])))
 
     @torch.no_grad()
     def _encoded(self, sample: Sample, view: View) -> dict[str, Tensor]:

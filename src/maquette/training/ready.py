@@ -13,6 +13,7 @@ from maquette.config.toml import dump
 from maquette.data.buckets import fitted
 from maquette.data.gather import gather, training_sizes
 from maquette.data.sample import Sample, Scan
+from maquette.families.allocation import keep_freed_memory
 from maquette.generation.class_images import complete_classes
 from maquette.generation.sample import Request
 from maquette.runs.files import write_text
@@ -82,6 +83,7 @@ def ready(config: RunConfig, scan: Scan, directory: RunDir, device: torch.device
     if first:
         keep_start(directory, job)
     job.idle.leave()
+    keep_freed_memory(device)
     if processes.count > 1:
         processes.require_same(identity(job, directory, samples))
     return Ready(job, directory, layout, requests, scan, scoring, (*scan.warnings(), *doubts, *job.start.warnings))

@@ -31,5 +31,10 @@ def global_generators(key: int) -> Yields[None]:
     """
     devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
     with torch.random.fork_rng(devices):
-        torch.manual_seed(key)
+        # torch.manual_seed notes the call, with its stack, for every kind of device that is not in use: 0.2 ms a step.
+        torch.default_generator.manual_seed(key)
+        if devices:
+            torch.cuda.manual_seed_all(key)
+        if torch.backends.mps.is_available():
+            torch.mps.manual_seed(key)
         yield

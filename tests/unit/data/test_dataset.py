@@ -72,6 +72,15 @@ def test_step_is_a_function_of_the_step_alone(folder, family, tmp_path):
         assert all(torch.equal(first.code.cond[name], second.code.cond[name]) for name in first.code.cond)
 
 
+def test_a_caption_that_is_kept_is_tokenized_once(folder, family, monkeypatch):
+    data = made(family, data={"folder": folder}, training={"batch_size": 4})
+    data.prepare()
+    before = [data.batches_at(step)[0].code.cond["context"] for step in range(3)]
+    monkeypatch.setattr(family, "tokenize", None)
+    after = [data.batches_at(step)[0].code.cond["context"] for step in range(3)]
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+
+
 def test_after_prepare_nothing_is_encoded_any_more_even_by_another_run(folder, family, tmp_path):
     settings = {"data": {"folder": folder, "flip": True, "captions": {"dropout": 0.5}}, "training": {"batch_size": 4}}
     data = made(family, tmp_path / "cache", **settings)

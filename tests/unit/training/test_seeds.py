@@ -41,6 +41,13 @@ def test_global_generators_are_seeded_inside_and_untouched_outside():
         assert torch.equal(torch.randn(3), inside)
 
 
+def test_global_generators_draw_what_torch_draws_from_that_seed():
+    with global_generators(9):
+        inside = torch.randn(3), torch.rand(2)
+    torch.manual_seed(9)
+    assert all(torch.equal(a, b) for a, b in zip(inside, (torch.randn(3), torch.rand(2)), strict=True))
+
+
 def test_global_generators_are_given_back_when_the_block_fails():
     torch.manual_seed(5)
     expected = torch.randn(3)
