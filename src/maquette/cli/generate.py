@@ -11,6 +11,10 @@ from maquette.errors import ConfigError, DataError
 Prompts = Annotated[list[str] | None, typer.Argument(metavar="PROMPT...", help="What to show; one or more.")]
 File = Annotated[Path | None, typer.Option("--prompts", help="A text file with one prompt in each line.")]
 Num = Annotated[int, typer.Option("-n", "--num", help="Pictures for each prompt, with consecutive seeds.")]
+Guidance = Annotated[
+    float | None,
+    typer.Option("--guidance", help="How strongly the prompt is followed; 1 is off. Default: 5, with EDM bases 3."),
+]
 ClipSkip = Annotated[
     int | None,
     typer.Option("--clip-skip", help="Last layers of the text encoder to leave out. Default: as the adapter's run."),
@@ -23,7 +27,7 @@ def generate(  # noqa: PLR0913 - one parameter for each flag
     num: Num = 1,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the first picture of each prompt.")] = 0,
     steps: Annotated[int, typer.Option("--steps", help="Sampling steps.")] = 25,
-    guidance: Annotated[float, typer.Option("--guidance", help="How strongly the prompt is followed; 1 is off.")] = 5.0,
+    guidance: Guidance = None,
     negative: Annotated[str, typer.Option("--negative", help="What the pictures should not show.")] = "",
     scheduler: Annotated[str | None, typer.Option("--scheduler", help="The sampler: dpm++, ddim, euler, ...")] = None,
     height: Annotated[int | None, typer.Option("--height", help="In pixels. Default: as the base was trained.")] = None,
@@ -53,7 +57,7 @@ def generate(  # noqa: PLR0913 - one parameter for each flag
         raise ConfigError(f"--seed {seed}: seeds are 0 or more.")
     if steps < 1:
         raise ConfigError(f"--steps {steps}: at least 1 sampling step.")
-    if guidance < 1:
+    if guidance is not None and guidance < 1:
         raise ConfigError(f"--guidance {guidance:g}: must be 1 (off) or more; 5 to 8 is usual.")
     if (height is None) != (width is None):
         raise ConfigError("--height and --width go together; give both or neither.")

@@ -127,8 +127,8 @@ class ClassImagesConfig(Section):
     """lambda, the weight of the class loss beside the subject's. Source: S3, diffusers (1.0)."""
     steps: Count = 25
     """Sampling steps for generated class pictures. Source: `maquette generate`."""
-    guidance: Annotated[float, Field(ge=1)] = 5.0
-    """Guidance for generated class pictures. Source: `maquette generate`."""
+    guidance: Annotated[float, Field(ge=1)] | None = None
+    """Guidance for generated class pictures. Unset: as in `maquette generate`."""
 
 
 class PreservationConfig(Section):

@@ -26,8 +26,8 @@ class EvaluationConfig(Section):
     """Seed of the first picture of each prompt, the same at every step."""
     steps: Count = 25
     """Sampling steps. Source: `maquette generate`."""
-    guidance: Annotated[float, Field(ge=1)] = 5.0
-    """How strongly prompts are followed. Source: `maquette generate`."""
+    guidance: Annotated[float, Field(ge=1)] | None = None
+    """How strongly prompts are followed. Unset: as in [preview]. Source: `maquette generate`."""
     learns: Literal["auto", "subject", "style", "face"] = "auto"
     """What pictures are compared by with the training pictures. "auto": a style where captions say so, a face where
     the class is a person, else a subject."""

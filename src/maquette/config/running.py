@@ -21,6 +21,8 @@ Sampler = Literal[
     "tcd",
     "edm",
     "edm_dpm++",
+    "edm_heun",
+    "edm_heun_churn",
 ]
 
 
@@ -72,8 +74,9 @@ class PreviewConfig(Section):
     """Seed of the first picture of each prompt, the same at every step so that they can be compared."""
     steps: Count = 25
     """Sampling steps. Source: diffusers' training scripts."""
-    guidance: Annotated[float, Field(ge=1)] = 5.0
-    """How strongly the prompt is followed; 1 turns guidance off. Source: `maquette generate`, so that both agree."""
+    guidance: Annotated[float, Field(ge=1)] | None = None
+    """How strongly the prompt is followed; 1 turns guidance off. Unset: 5, or 3 on a base with EDM preconditioning
+    (Playground v2.5). Source: `maquette generate`, so that both agree."""
     negative: str = ""
     """What the pictures should not show."""
     scheduler: Sampler | None = None

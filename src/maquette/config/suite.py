@@ -33,8 +33,8 @@ class SamplingConfig(Section):
 
     steps: Count = 25
     """Sampling steps. Source: `maquette generate`."""
-    guidance: Annotated[float, Field(ge=1)] = 5.0
-    """How strongly the prompt is followed; 1 is off. Source: `maquette generate`."""
+    guidance: Annotated[float, Field(ge=1)] | None = None
+    """How strongly the prompt is followed; 1 is off. Unset: as in `maquette generate`."""
     negative: str = ""
     """What the pictures should not show."""
     scheduler: Sampler | None = None

@@ -13,6 +13,9 @@ from maquette.config.words import written_out
 from maquette.families.base import Family
 from maquette.families.vae import decode
 
+GUIDANCE, EDM_GUIDANCE = 5.0, 3.0
+"""How strongly a prompt is followed where nobody says it. EDM: as the authors of Playground v2.5 advise."""
+
 PRIOR_GUIDANCE, PRIOR_STEPS = 4.0, 25
 """What Kandinsky's own pipelines take for the way from the prompt to its picture's embedding."""
 
@@ -42,7 +45,7 @@ class Pictures:
     pipeline: the one whose sampler can be exchanged. make: a picture in [-1, 1] but for what the decoder overshoots, in
     fp32. size: (height, width) in pixels of a picture whose size nobody names. multiple: what both must be multiples
     of. scales_input: whether the pipeline lets a sampler scale what the denoiser is given, as some insist on.
-    has_prior: whether prompts first become image embeddings.
+    has_prior: whether prompts first become image embeddings. guidance: of a picture for which nobody names one.
     """
 
     pipeline: DiffusionPipeline
@@ -51,6 +54,7 @@ class Pictures:
     multiple: int
     scales_input: bool = True
     has_prior: bool = False
+    guidance: float = GUIDANCE
 
 
 def from_text(family: Family, vae: AutoencoderKL) -> Pictures:
@@ -75,4 +79,6 @@ def from_text(family: Family, vae: AutoencoderKL) -> Pictures:
         ).images
         return decode(vae, cast(Tensor, latents))
 
-    return Pictures(pipeline, make, family.default_size, family.size_multiple)
+    is_edm = type(pipeline.components["scheduler"]).__name__.startswith("EDM")
+    guidance = EDM_GUIDANCE if is_edm else GUIDANCE
+    return Pictures(pipeline, make, family.default_size, family.size_multiple, guidance=guidance)

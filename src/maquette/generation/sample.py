@@ -21,7 +21,8 @@ Picture = UInt8[Tensor, "3 h w"]
 class Request:
     """One picture that is asked for: everything that decides its bytes, but the weights.
 
-    size: (height, width) in pixels; None is what the base was trained at. scheduler: see ``SCHEDULERS``.
+    guidance: None is what is usual for the base: 5, or 3 with EDM preconditioning. scheduler: see ``SCHEDULERS``.
+    size: (height, width) in pixels; None is what the base was trained at.
     prior_steps, prior_guidance: of a base that first makes an image embedding of the prompt; None is what its pipeline
     takes.
     """
@@ -30,7 +31,7 @@ class Request:
     seed: int
     negative: str = ""
     steps: int = 25
-    guidance: float = 7.5
+    guidance: float | None = None
     scheduler: str | None = None
     size: tuple[int, int] | None = None
     prior_steps: int | None = None
@@ -52,7 +53,7 @@ def check_request(family: Family, request: Request) -> None:
         )
     if request.steps < 1:
         raise ConfigError(f"steps = {request.steps}: at least 1 sampling step is needed.")
-    if request.guidance < 1:
+    if request.guidance is not None and request.guidance < 1:
         raise ConfigError(f"guidance = {request.guidance:g}: must be 1 (off) or more; 5 to 8 is usual.")
     if not pictures.has_prior and (request.prior_steps, request.prior_guidance) != (None, None):
         raise ConfigError("--prior-steps, --prior-guidance: this base has no prior; leave them out.")
@@ -91,7 +92,7 @@ def painter(family: Family) -> Generator[Callable[[Request], Picture]]:
             prompt=request.prompt,
             negative=request.negative,
             steps=request.steps,
-            guidance=request.guidance,
+            guidance=pictures.guidance if request.guidance is None else request.guidance,
             size=request.size or pictures.size,
             rng=torch.Generator().manual_seed(request.seed),
             prior_steps=request.prior_steps or PRIOR_STEPS,

@@ -1,12 +1,14 @@
-"""The samplers by the names that people use, each a diffusers scheduler made from the checkpoint's own config."""
+"""The samplers by the names that people use, each a scheduler made from the checkpoint's own config."""
 
 from collections.abc import Mapping
 from difflib import get_close_matches
+from typing import Any
 
 import diffusers
 from diffusers.configuration_utils import ConfigMixin
 
 from maquette.errors import ConfigError
+from maquette.generation.heun import EDMHeunScheduler
 
 SCHEDULERS: Mapping[str, tuple[str, Mapping[str, object]]] = {
     "dpm++": ("DPMSolverMultistepScheduler", {}),
@@ -26,8 +28,13 @@ SCHEDULERS: Mapping[str, tuple[str, Mapping[str, object]]] = {
 EDM_SCHEDULERS: Mapping[str, tuple[str, Mapping[str, object]]] = {
     "edm": ("EDMEulerScheduler", {}),
     "edm_dpm++": ("EDMDPMSolverMultistepScheduler", {}),
+    "edm_heun": ("EDMHeunScheduler", {}),
+    "edm_heun_churn": ("EDMHeunScheduler", {"s_churn": 40.0, "s_min": 0.05, "s_max": 50.0, "s_noise": 1.003}),
 }
-"""The same for checkpoints with EDM preconditioning."""
+"""The same for checkpoints with EDM preconditioning; EDMHeunScheduler is our own.
+
+Source of the churn: Karras et al. 2022 (arXiv 2206.00364), table 5, for ImageNet.
+"""
 
 SCALING = ("euler", "euler_a", "heun")
 """Samplers that want the denoiser's input scaled, which not every pipeline does."""
@@ -61,8 +68,10 @@ def with_scheduler(config: Mapping[str, object], name: str | None, *, scales_inp
     if class_name != "DDPMScheduler" and config.get("variance_type") in LEARNED:
         config = {key: value for key, value in config.items() if key != "variance_type"}
     spacing = {"timestep_spacing": "trailing"} if config.get("rescale_betas_zero_snr") else {}
+    # Any: diffusers' annotations do not say what schedulers have in common.
+    kind: Any = EDMHeunScheduler if class_name == EDMHeunScheduler.__name__ else getattr(diffusers, class_name)
     # As arguments: diffusers drops what a config notes as unset, whatever its value.
-    return getattr(diffusers, class_name).from_config(dict(config), **settings, **spacing)
+    return kind.from_config(dict(config), **settings, **spacing)
 
 
 def _no_such(name: str, known: list[str]) -> str:

@@ -79,7 +79,7 @@ def seconds(
     assert steps != "auto"
     update = counts["parameters"] * UPDATE_BYTES / machine.bandwidth
     forward = machine.seconds(costs.forward) / counts["rows"]
-    guided = forward * (2 if preview.guidance > 1 else 1)
+    guided = forward * (1 if preview.guidance == 1 else 2)
     shown = times(preview.every, steps) * preview.num * counts["prompts"]
     return {
         "encoding": counts["views"] * machine.seconds(costs.encoding),

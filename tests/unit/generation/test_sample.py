@@ -1,4 +1,5 @@
 import logging
+import re
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ from maquette.generation.schedulers import EDM_SCHEDULERS, SCHEDULERS, with_sche
 # diffusers' samplers hand torch's tensors to numpy in a way that numpy 2 will no longer take.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
 
-DOG = Request(prompt="a photo of sks dog", seed=3, steps=2)
+DOG = Request(prompt="a photo of sks dog", seed=3, steps=2, guidance=7.5)
 
 
 def painted(family, request=DOG):
@@ -46,7 +47,7 @@ def test_a_picture_does_not_depend_on_what_was_made_before():
         assert other.shape == (3, 24, 16)
         torch.randn(7)  # a global generator that somebody else uses in between
         assert torch.equal(paint(DOG), alone)
-        assert not torch.equal(paint(Request(prompt=DOG.prompt, seed=4, steps=2)), alone)
+        assert not torch.equal(paint(Request(prompt=DOG.prompt, seed=4, steps=2, guidance=7.5)), alone)
 
 
 def test_every_setting_changes_the_picture():
@@ -136,10 +137,19 @@ def test_every_sampler_makes_a_picture(name):
     assert not is_black(picture)
 
 
+@pytest.mark.parametrize(("kind", "usual", "other"), [("sdxl", 5.0, 3.0), ("playground", 3.0, 5.0)])
+def test_guidance_that_nobody_names_is_what_is_usual_for_the_base(kind, usual, other):
+    family, asked = tiny.RECIPES[kind](), {"prompt": "a cat", "seed": 0, "steps": 2}
+    with painter(family) as paint:
+        made = paint(Request(**asked))
+        assert torch.equal(made, paint(Request(**asked, guidance=usual)))
+        assert not torch.equal(made, paint(Request(**asked, guidance=other)))
+
+
 @pytest.mark.parametrize("name", list(EDM_SCHEDULERS))
 def test_every_sampler_for_edm_makes_a_picture(name):
     assert not is_black(painted(tiny.playground(), Request(prompt="a cat", seed=0, steps=4, scheduler=name)))
-    with pytest.raises(ConfigError, match=f"Those that do: {', '.join(EDM_SCHEDULERS)}"):
+    with pytest.raises(ConfigError, match=re.escape(f"Those that do: {', '.join(EDM_SCHEDULERS)}.")):
         with_scheduler(sampler_config(tiny.playground().scheduler), "ddim")
 
 
