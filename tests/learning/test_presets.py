@@ -13,7 +13,7 @@ from maquette.training.session import run
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
 
-BASES = {"maquette64": "sd1", "sd1": "sd1", "sd2": "sd2-v", "sdxl": "sdxl"}
+BASES = {"maquette64": "sd1", "sd1": "sd1", "sd2": "sd2-v", "sdxl": "sdxl", "playground": "playground"}
 TINY = {"training.steps": 2, "schedule.warmup_steps": 0, "preview.steps": 2, "logging.trackers": []}
 
 

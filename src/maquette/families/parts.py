@@ -1,5 +1,6 @@
 """The parts of a diffusers folder, each read and checked the same way for every family."""
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,11 @@ Tensors = Iterable[tuple[str, Tensor]]
 
 OLD_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 """Names in autoencoders that were saved by diffusers before 0.14, Stable Diffusion 1.5's among them."""
+
+SCALE: Mapping[str, object] = {"scaling_factor": 0.18215, "latents_mean": None, "latents_std": None}
+"""Settings of an autoencoder that say how its latents become what the denoiser sees, and what they are where unsaid."""
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +95,32 @@ def blank_unet(config: Mapping[str, object], where: str) -> UNet2DConditionModel
 
 def read_vae(folder: Path, options: Options, dtype: torch.dtype) -> AutoencoderKL:
     """The autoencoder in ``folder``, or the options' in its place; in fp32 where its config asks for that."""
-    variant = options.variant
-    if options.vae is not None:
-        folder, variant = options.vae, None
+    if options.vae is None:
+        return vae_in(folder, options, dtype, options.variant)
+    own = folder / "config.json"
+    return other_vae(options.vae, options, dtype, read_json(own) if own.is_file() else {})
+
+
+def other_vae(folder: Path, options: Options, dtype: torch.dtype, own: Mapping[str, object]) -> AutoencoderKL:
+    """The autoencoder in ``folder`` in place of a base's own, whose config is ``own``.
+
+    The base's denoiser was trained on latents of the base's scale, which is kept: Playground v2.5 differs from SDXL in
+    nothing else.
+    """
+    vae = vae_in(folder, options, dtype, None)
+    scale = {key: own.get(key, unsaid) for key, unsaid in SCALE.items()} if own else {}
+    if other := [key for key, value in scale.items() if vae.config[key] != value]:
+        logger.warning(
+            "%s: has another %s than the base's own autoencoder; the base's is used, as its denoiser was trained so.",
+            folder,
+            ", ".join(other),
+        )
+        vae.register_to_config(**scale)
+    return vae
+
+
+def vae_in(folder: Path, options: Options, dtype: torch.dtype, variant: str | None) -> AutoencoderKL:
+    """The autoencoder in ``folder``, with its weights."""
     vae = blank_vae(read_json(folder / "config.json"), str(folder))
     tensors = with_new_attention(tensors_in(folder, variant))
     return fill(vae, tensors, options.device, safe_dtype(vae, dtype), str(folder))

@@ -77,7 +77,7 @@ def load(file: Path, options: parts.Options, tokenizer: Path | None) -> Family:
     if options.vae is None:
         fill(vae, tensors_at(file, checkpoint.shapes, places[1]), options.device, safe_dtype(vae, dtype), where)
     else:
-        vae = parts.read_vae(options.vae, options, dtype)
+        vae = parts.other_vae(options.vae, options, dtype, config["vae"])
     report_left(checkpoint, {place.name for at in places for place in at.values()}, blanks[0])
     return family_of(unet, vae, blanks, tokenizers, parts.build_sampler(config["scheduler"], where), options.clip_skip)
 

@@ -16,8 +16,8 @@ from maquette.families.placement import LARGE, choose_device, choose_dtype
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
-    """Folders that tests copy and spoil: Stable Diffusion and SDXL."""
-    return {kind: tiny.save(kind, tmp_path_factory.mktemp(kind)) for kind in ("sd1", "sdxl")}
+    """Folders that tests copy and spoil: Stable Diffusion, SDXL and Playground."""
+    return {kind: tiny.save(kind, tmp_path_factory.mktemp(kind)) for kind in ("sd1", "sdxl", "playground")}
 
 
 @pytest.fixture
@@ -114,7 +114,21 @@ def test_another_autoencoder_takes_the_place_of_the_bases_own(saved, folder, tmp
     family = load_family(folder, vae=str(tmp_path / "vae"))
     assert torch.equal(family.vae.encoder.conv_in.weight, other.encoder.conv_in.weight)
     from_model = load_family(folder, vae=str(saved["sdxl"]))
-    assert from_model.vae.config["scaling_factor"] == 0.13025
+    assert from_model.vae.config["force_upcast"]
+
+
+@pytest.mark.parametrize(("base", "other"), [("playground", "sdxl"), ("sdxl", "playground")])
+def test_another_autoencoder_keeps_the_scale_that_the_denoiser_was_trained_with(base, other, saved, caplog):
+    """Playground's latents are SDXL's with a mean and a deviation for each channel: only the config tells them."""
+    own = load_family(saved[base])
+    assert not caplog.messages
+    exchanged = load_family(saved[base], vae=str(saved[other]))
+    [said] = caplog.messages
+    assert "scaling_factor, latents_mean, latents_std than the base's own" in said
+    pixels = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        codes = [each.encode_images(pixels, torch.zeros(1, 6, dtype=torch.long)).mean for each in (own, exchanged)]
+    torch.testing.assert_close(*codes)  # the tiny autoencoders have the same weights
 
 
 def test_the_autoencoder_stays_in_fp32_where_its_config_asks_for_that(saved, folder):
