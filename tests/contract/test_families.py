@@ -12,7 +12,7 @@ from maquette.diffusion.weighting import uniform
 from maquette.errors import DataError
 from maquette.families import vae as autoencoder
 from maquette.families.base import Family
-from maquette.families.load import FAMILIES, detect, load_family
+from maquette.families.load import FAMILIES, detect
 from maquette.families.sd import StableDiffusion
 from maquette.training.loop import Progress, train
 from maquette.training.objective import denoising
@@ -42,8 +42,8 @@ def geometry(n=2):
 
 
 def conditioning(family, prompts=PROMPTS):
-    code = family.encode_images(pixels(len(prompts)), geometry(len(prompts)))
     with torch.no_grad():
+        code = family.encode_images(pixels(len(prompts)), geometry(len(prompts)))
         return code, {**code.cond, **family.embed_text(family.tokenize(prompts))}
 
 
@@ -139,6 +139,8 @@ def test_the_loss_at_fixed_noise_falls_through_the_loop(family):
 
 
 def encoded_by_pipeline(family, prompt, **settings):
+    if not family.tokenizers:
+        return {}
     pipeline = family.pipeline()
     if family.name == "kandinsky-prior":
         embeds, states, mask = pipeline._encode_prompt([prompt], "cpu", 1, False)
@@ -167,20 +169,26 @@ def test_the_denoiser_gets_what_the_pipeline_gives_it(family):
     )
     pipeline.set_progress_bar_config(disable=True)
     rng = torch.Generator().manual_seed(0)
-    latent = {} if family.name == "kandinsky-prior" else {"output_type": "latent"}
-    pipeline(PROMPTS[0], num_inference_steps=2, guidance_scale=1.0, generator=rng, **latent)
+    size = torch.tensor([[tiny.SIZE, tiny.SIZE, 0, 0, tiny.SIZE, tiny.SIZE]])
+    asked = {"num_inference_steps": 2, "guidance_scale": 1.0, "generator": rng}
+    if family.name == "kandinsky-prior":
+        pipeline(PROMPTS[0], **asked)
+    elif family.name == "kandinsky-decoder":
+        embeds = family.encode_images(pixels(1), size).cond["image_embeds"]
+        pipeline(embeds, embeds, tiny.SIZE, tiny.SIZE, output_type="latent", **asked)
+    else:
+        pipeline(PROMPTS[0], output_type="latent", **asked)
     hook.remove()
     args, kwargs, output = calls[0]
-    x, t = args[0], kwargs["timestep"] if len(args) == 1 else args[1]
-    size = torch.tensor([[tiny.SIZE, tiny.SIZE, 0, 0, tiny.SIZE, tiny.SIZE]])
+    x, t = args[0] if args else kwargs["sample"], args[1] if len(args) > 1 else kwargs["timestep"]
     cond = {**family.encode_images(pixels(1), size).cond, **family.embed_text(family.tokenize(PROMPTS[:1]))}
-    assert torch.equal(family.predict(x, t.reshape(1).float(), cond), output)
+    assert torch.equal(family.predict(x, t.reshape(1).float(), cond), output[:, : x.shape[1]])
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @torch.no_grad()
 def test_a_saved_folder_loads_into_the_same_model(kind, tmp_path):
-    family, loaded = tiny.RECIPES[kind](), load_family(tiny.save(kind, tmp_path / "base"))
+    family, loaded = tiny.RECIPES[kind](), tiny.load(kind, tmp_path)
     assert not any(module.training for module in loaded.modules.values())
     for name, module in family.modules.items():
         ours, theirs = module.state_dict(), loaded.modules[name].state_dict()

@@ -10,10 +10,12 @@ import torch
 from diffusers import (
     AutoencoderKL,
     DDIMScheduler,
+    DDPMScheduler,
     EDMDPMSolverMultistepScheduler,
     PriorTransformer,
     UnCLIPScheduler,
     UNet2DConditionModel,
+    VQModel,
 )
 from transformers import (
     CLIPTextConfig,
@@ -25,7 +27,10 @@ from transformers import (
 )
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil as CLIPImageProcessor
 
+from maquette.families.base import Family
+from maquette.families.kandinsky.decoder import KandinskyDecoder
 from maquette.families.kandinsky.prior import KandinskyPrior
+from maquette.families.load import load_family
 from maquette.families.sd import StableDiffusion
 from maquette.families.sdxl import StableDiffusionXL
 
@@ -230,12 +235,43 @@ def kandinsky_prior() -> KandinskyPrior:
     )
 
 
-RECIPES: dict[str, Callable[[], StableDiffusion | StableDiffusionXL | KandinskyPrior]] = {
+def kandinsky_decoder() -> KandinskyDecoder:
+    """Attention without transformers, residual blocks that shrink, a learned variance, and a MoVQ."""
+    denoiser = unet(
+        seed=6,
+        out_channels=8,
+        down_block_types=("ResnetDownsampleBlock2D", "SimpleCrossAttnDownBlock2D"),
+        up_block_types=("SimpleCrossAttnUpBlock2D", "ResnetUpsampleBlock2D"),
+        mid_block_type="UNetMidBlock2DSimpleCrossAttn",
+        encoder_hid_dim=24,
+        encoder_hid_dim_type="image_proj",
+        addition_embed_type="image",
+        resnet_time_scale_shift="scale_shift",
+    )
+    torch.manual_seed(7)
+    movq = VQModel(
+        down_block_types=("DownEncoderBlock2D", "AttnDownEncoderBlock2D"),
+        up_block_types=("AttnUpDecoderBlock2D", "UpDecoderBlock2D"),
+        block_out_channels=(32, 32),  # its spatial norms have groups of 32
+        latent_channels=4,
+        vq_embed_dim=4,
+        num_vq_embeddings=12,
+        norm_num_groups=4,
+        norm_type="spatial",
+    ).eval()
+    scheduler = DDPMScheduler(
+        beta_start=0.00085, beta_end=0.012, steps_offset=1, clip_sample=False, variance_type="learned_range"
+    )
+    return KandinskyDecoder(denoiser, movq, scheduler, kandinsky_prior())
+
+
+RECIPES: dict[str, Callable[[], StableDiffusion | StableDiffusionXL | KandinskyPrior | KandinskyDecoder]] = {
     "sd1": sd1,
     "sd2-v": sd2_v,
     "sdxl": sdxl,
     "playground": playground,
     "kandinsky-prior": kandinsky_prior,
+    "kandinsky-decoder": kandinsky_decoder,
 }
 
 STABLE_DIFFUSION = ("sd1", "sd2-v", "sdxl", "playground")
@@ -246,3 +282,9 @@ def save(kind: str, folder: Path) -> Path:
     """One of the tiny checkpoints as a diffusers folder, saved by diffusers itself."""
     RECIPES[kind]().pipeline().save_pretrained(folder)
     return folder
+
+
+def load(kind: str, folder: Path) -> Family:
+    """One of the tiny checkpoints through a folder, with the prior that a decoder needs beside it."""
+    prior = str(save("kandinsky-prior", folder / "prior")) if kind == "kandinsky-decoder" else None
+    return load_family(save(kind, folder / kind), prior=prior)

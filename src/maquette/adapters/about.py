@@ -19,6 +19,7 @@ ARCHITECTURES = {
     "sd_v2": "stable-diffusion-v2-512",
     "sd_v2_v": "stable-diffusion-v2-768-v",
     "sdxl_base_v1-0": "stable-diffusion-xl-v1-base",
+    "kandinsky22_decoder": "kandinsky-2-2-decoder",
     "kandinsky22_prior": "kandinsky-2-2-prior",
 }
 """ModelSpec's names of the bases, and names in its manner of those that it does not have. Source: ModelSpec 1.0.1."""

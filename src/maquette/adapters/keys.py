@@ -16,6 +16,9 @@ Dialect = Literal["kohya", "diffusers"]
 TEXT_BODY = "text_model."
 """Where a text encoder's layers live in files; transformers 5 drops it from models without a projection."""
 
+LDM = ("sd_v1", "sd_v2", "sdxl_base_v1-0")
+"""Bases whose layers also have names in the original code of latent diffusion."""
+
 PRIOR = "prior"
 """What diffusers calls a prior; kohya knows none, so that its dialect is continued in its own manner."""
 
@@ -45,6 +48,8 @@ def layout_of(modules: Mapping[str, nn.Module]) -> Layout:
     is_sdxl = config.get("addition_embed_type") == "text_time"
     texts = [name for name in modules if name.startswith("text_encoder")]
     component = {"denoiser": PRIOR if is_prior(config) else "unet", **{name: name for name in texts}}
+    version = version_of(config)
+    component |= {PRIOR: PRIOR} if PRIOR in modules else {}
     shapes: dict[Place, torch.Size] = {}
     kohya: dict[Place, str] = {}
     diffusers: dict[Place, str] = {}
@@ -57,7 +62,7 @@ def layout_of(modules: Mapping[str, nn.Module]) -> Layout:
                 spelled = prior_spellings(path)
                 kohya[place], diffusers[place] = f"lora_prior_{flat(path)}", f"{PRIOR}.{path}"
             elif module == "denoiser":
-                original = ldm_path(path, config)
+                original = ldm_path(path, config) if version in LDM else None
                 spelled = denoiser_spellings(path, original)
                 kohya[place] = "lora_unet_" + flat((original if is_sdxl else None) or path)
                 diffusers[place] = f"unet.{path}"
@@ -66,13 +71,15 @@ def layout_of(modules: Mapping[str, nn.Module]) -> Layout:
                 spelled = text_spellings(module, body, alone=len(texts) == 1)
                 kohya[place], diffusers[place] = text_names(module, body, alone=len(texts) == 1)
             aliases |= dict.fromkeys(spelled, place)
-    return Layout(shapes, kohya, diffusers, aliases, component, version_of(config))
+    return Layout(shapes, kohya, diffusers, aliases, component, version)
 
 
 def version_of(config: Mapping[str, object]) -> str:
     """What metadata calls a base, told by its denoiser's configuration."""
     if is_prior(config):
         return "kandinsky22_prior"
+    if config.get("addition_embed_type") == "image":
+        return "kandinsky22_decoder"
     if config.get("addition_embed_type") == "text_time":
         return "sdxl_base_v1-0"
     return "sd_v2" if config.get("cross_attention_dim") == 1024 else "sd_v1"

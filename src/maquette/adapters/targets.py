@@ -11,11 +11,23 @@ from torch import nn
 from maquette.errors import ConfigError, ModelError
 
 GROUPS: Mapping[str, Sequence[str]] = {
-    "attention": ("to_q", "to_k", "to_v", "to_out.0", "q_proj", "k_proj", "v_proj", "out_proj"),
+    "attention": (
+        *("to_q", "to_k", "to_v", "to_out.0", "add_k_proj", "add_v_proj"),
+        *("q_proj", "k_proj", "v_proj", "out_proj"),
+    ),
     "feed_forward": ("ff.net.0.proj", "ff.net.2", "mlp.fc1", "mlp.fc2"),
     "convolutions": ("conv1", "conv2", "conv_shortcut", "downsamplers.*.conv", "upsamplers.*.conv"),
 }
-"""Leaf names of each named group, in UNets (first) and CLIP text encoders. ``to_out.0`` sits inside a ModuleList."""
+"""Leaf names of each named group, in UNets (first) and CLIP text encoders. ``to_out.0`` sits inside a ModuleList.
+``add_k_proj`` and ``add_v_proj`` are those of Kandinsky's decoder, whose pictures attend to the embedding as well."""
+
+BLOCKS = frozenset(
+    kind.format(way)
+    for way in ("Down", "Up")
+    for kind in ("{}Block2D", "CrossAttn{}Block2D", "SimpleCrossAttn{}Block2D", "Resnet{}sampleBlock2D")
+)
+"""Levels of UNets whose layers can be counted. Those of Kandinsky's decoder are the last two kinds: one attention and
+no transformer beside each residual block, and residual blocks that shrink and enlarge."""
 
 
 def leaves(module: nn.Module) -> dict[str, nn.Linear | nn.Conv2d]:
@@ -116,8 +128,7 @@ def expected_counts(config: Mapping[str, object]) -> dict[str, int] | None:
     if isinstance(layers, int):  # each with one attention of four projections, and two layers after it
         return {"attention": 4 * layers, "feed_forward": 2 * layers, "convolutions": 0}
     down, up = config.get("down_block_types"), config.get("up_block_types")
-    known = {"DownBlock2D", "CrossAttnDownBlock2D", "UpBlock2D", "CrossAttnUpBlock2D"}
-    if not isinstance(down, Sequence) or not isinstance(up, Sequence) or not known.issuperset({*down, *up}):
+    if not isinstance(down, Sequence) or not isinstance(up, Sequence) or not BLOCKS.issuperset({*down, *up}):
         return None
     return unet_counts(config, [str(block) for block in down], [str(block) for block in up])
 
@@ -128,24 +139,33 @@ def is_prior(config: Mapping[str, object]) -> bool:
 
 
 def unet_counts(config: Mapping[str, object], down: Sequence[str], up: Sequence[str]) -> dict[str, int] | None:
-    """Layers per group of a conditional UNet: four projections in each of two attentions per transformer block."""
+    """Layers per group of a conditional UNet.
+
+    A transformer block has two attentions of four projections. An attention without one has six: its own four, and keys
+    and values of what it is told.
+    """
     resnets = per_level(config.get("layers_per_block"), len(down))
     depth = per_level(config.get("transformer_layers_per_block", 1), len(down))
     channels = config.get("block_out_channels")
     if resnets is None or depth is None or not isinstance(channels, Sequence):
         return None
-    has_mid = config.get("mid_block_type", "UNetMidBlock2DCrossAttn") == "UNetMidBlock2DCrossAttn"
-    transformers = sum(n * d for block, n, d in zip(down, resnets, depth, strict=True) if "CrossAttn" in block)
-    levels_up = zip(up, resnets[::-1], depth[::-1], strict=True)
-    transformers += sum((n + 1) * d for block, n, d in levels_up if "CrossAttn" in block)
-    transformers += depth[-1] if has_mid else 0
+    middle = str(config.get("mid_block_type", "UNetMidBlock2DCrossAttn"))
+    has_mid = middle in ("UNetMidBlock2DCrossAttn", "UNetMidBlock2DSimpleCrossAttn")
+    levels = [
+        *zip(down, resnets, depth, strict=True),
+        *((block, n + 1, d) for block, n, d in zip(up, resnets[::-1], depth[::-1], strict=True)),
+        *([(middle, 1, depth[-1])] if has_mid else []),
+    ]
+    simple = sum(n for block, n, _ in levels if "SimpleCrossAttn" in block)
+    transformers = sum(n * d for block, n, d in levels if "CrossAttn" in block and "Simple" not in block)
     num_up = sum(n + 1 for n in resnets)
     num_resnets = sum(resnets) + num_up + (2 if has_mid else 0)
     # on the way up every residual block takes a skip connection in, so that its width changes
     shortcuts = num_up + sum(a != b for a, b in pairwise(channels))
-    samplers = 2 * (len(down) - 1)
+    # what shrinks or enlarges: one convolution, or a residual block of two
+    samplers = sum(2 if block.startswith(("Simple", "Resnet")) else 1 for block in (*down[:-1], *up[:-1]))
     return {
-        "attention": 8 * transformers,
+        "attention": 8 * transformers + 6 * simple,
         "feed_forward": 2 * transformers,
         "convolutions": 2 * num_resnets + shortcuts + samplers,
     }

@@ -37,6 +37,15 @@ def generate(  # noqa: PLR0913 - one parameter for each flag
     scale: Scales = None,
     clip_skip: ClipSkip = None,
     tokenizer: Annotated[str | None, typer.Option("--tokenizer", help="Vocabulary for a single-file base.")] = None,
+    prior: Annotated[
+        str | None, typer.Option("--prior", help="Prior of a Kandinsky decoder: a folder or hub id.")
+    ] = None,
+    prior_guidance: Annotated[
+        float | None, typer.Option("--prior-guidance", help="How strongly the prior follows the prompt. Default 4.")
+    ] = None,
+    prior_steps: Annotated[
+        int | None, typer.Option("--prior-steps", help="Sampling steps of the prior. Default 25.")
+    ] = None,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")] = "auto",
     precision: Annotated[str | None, typer.Option("--precision", help="auto, fp32, bf16 or fp16.")] = None,
     quantize: Annotated[str | None, typer.Option("--quantize", help="none, int8 or nf4. Default: as the run.")] = None,
@@ -51,22 +60,21 @@ def generate(  # noqa: PLR0913 - one parameter for each flag
     wanted = [*(prompts or []), *_lines(file)]
     if not wanted:
         raise ConfigError('There is no prompt: maquette generate "a photo of a red mug on the beach".')
-    if num < 1:
-        raise ConfigError(f"--num {num}: at least 1 picture for each prompt.")
-    if seed < 0:
-        raise ConfigError(f"--seed {seed}: seeds are 0 or more.")
-    if steps < 1:
-        raise ConfigError(f"--steps {steps}: at least 1 sampling step.")
-    if guidance is not None and guidance < 1:
-        raise ConfigError(f"--guidance {guidance:g}: must be 1 (off) or more; 5 to 8 is usual.")
+    _check_least(
+        ("--num", num, 1, "at least 1 picture for each prompt"),
+        ("--seed", seed, 0, "seeds are 0 or more"),
+        ("--steps", steps, 1, "at least 1 sampling step"),
+        ("--guidance", guidance, 1, "must be 1 (off) or more; 5 to 8 is usual"),
+        ("--prior-steps", prior_steps, 2, "at least 2 sampling steps"),
+        ("--prior-guidance", prior_guidance, 1, "must be 1 (off) or more; 4 is usual"),
+        ("--clip-skip", clip_skip, 0, "must be 0 (none) or more"),
+    )
     if (height is None) != (width is None):
         raise ConfigError("--height and --width go together; give both or neither.")
     if precision not in (None, "auto", "fp32", "bf16", "fp16"):
         raise ConfigError(f"--precision {precision}: must be auto, fp32, bf16 or fp16.")
     if quantize not in (None, "none", "int8", "nf4"):
         raise ConfigError(f"--quantize {quantize}: must be none, int8 or nf4.")
-    if clip_skip is not None and clip_skip < 0:
-        raise ConfigError(f"--clip-skip {clip_skip}: must be 0 (none) or more.")
     adapters = with_strengths(adapter or [], scale or [])
 
     from maquette.generation.batch import Maker, make_pictures  # here, since it imports torch
@@ -82,13 +90,22 @@ def generate(  # noqa: PLR0913 - one parameter for each flag
             guidance=guidance,
             scheduler=scheduler,
             size=size,
+            prior_steps=prior_steps,
+            prior_guidance=prior_guidance,
         )
         for prompt in wanted
         for i in range(num)
     ]
-    maker = Maker(base or None, adapters, clip_skip, tokenizer, device, precision, quantize)
+    maker = Maker(base or None, adapters, clip_skip, tokenizer, device, precision, quantize, prior)
     grid = make_pictures(maker, requests, out)
     typer.echo(f"{len(requests)} pictures and their grid: {grid}")
+
+
+def _check_least(*flags: tuple[str, float | None, int, str]) -> None:
+    """Raise ConfigError for a flag that is given below its least: (flag, value, least, what is allowed)."""
+    for flag, value, least, allowed in flags:
+        if value is not None and value < least:
+            raise ConfigError(f"{flag} {value:g}: {allowed}.")
 
 
 def _lines(file: Path | None) -> list[str]:

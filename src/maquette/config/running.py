@@ -40,6 +40,9 @@ class ModelConfig(Section):
     Unset: the base's own, in fp32 for SDXL. Source: S1."""
     tokenizer: LocalOrHub | None = None
     """Folder or hub id of the tokenizer, for a single-file checkpoint, which has none."""
+    prior: LocalOrHub | None = None
+    """Folder or hub id of the prior, for a decoder of Kandinsky 2.2: its image encoder embeds the training pictures,
+    and it makes embeddings of prompts. Source: S4."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """How frozen weights and activations are held; what is trained is always fp32. "auto" is bf16 where the device has
     it and the denoiser is larger than 100 M parameters, else fp32. Source: measured."""

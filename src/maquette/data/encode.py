@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -14,8 +15,7 @@ from maquette.errors import ModelError
 from maquette.families.base import Family
 from maquette.types import Conditioning, ImageCode, Tokens
 
-TEXT_MODULE = "text_encoder"
-"""Modules whose names begin so make text conditioning; all others but the denoiser make image codes."""
+Role = Literal["denoiser", "text", "image", "prompts"]
 
 CONDITIONING = "cond."
 
@@ -75,11 +75,23 @@ class Encoders:
         return dict(self.family.embed_text({name: ids.to(self.device) for name, ids in tokens.items()}))
 
 
+def role(name: str) -> Role:
+    """What a module of a family is for, by its name.
+
+    "text": conditioning of captions. "prompts": pictures of prompts alone, so that training does without. "image":
+    codes of pictures, which all others make.
+    """
+    if name == "denoiser":
+        return "denoiser"
+    if name.startswith("text_encoder"):
+        return "text"
+    return "prompts" if name.startswith("prior") else "image"
+
+
 def encoders(family: Family, cache: Cache, device: torch.device, *, clip_skip: int = 0) -> Encoders:
     """The frozen side of a family. To be made before adapters are attached, whose weights are not part of it."""
-    parts = {name: module for name, module in family.modules.items() if name != "denoiser"}
-    text = {name: module for name, module in parts.items() if name.startswith(TEXT_MODULE)}
-    image = {name: module for name, module in parts.items() if name not in text}
+    text = {name: module for name, module in family.modules.items() if role(name) == "text"}
+    image = {name: module for name, module in family.modules.items() if role(name) == "image"}
     return Encoders(
         family,
         cache,

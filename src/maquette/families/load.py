@@ -19,9 +19,13 @@ from maquette.families.weights import CONVERT, PICKLED, read_json
 FAMILIES: Mapping[str, str] = {
     "StableDiffusionPipeline": "maquette.families.sd:load",
     "StableDiffusionXLPipeline": "maquette.families.sdxl:load",
+    "KandinskyV22Pipeline": "maquette.families.kandinsky.decoder:load",
     "KandinskyV22PriorPipeline": "maquette.families.kandinsky.prior:load",
 }
 """The pipeline class that model_index.json names -> "module:function", a Loader. Imported when it is used."""
+
+PRIOR = "KandinskyV22PriorPipeline"
+"""The pipeline class of a prior, which a decoder has beside it."""
 
 EMBEDDED: Mapping[str, Path] = {"maquette-64": Path(__file__).parent.parent / "embedded" / "weights" / "maquette-64"}
 """Base models that come with the package."""
@@ -40,6 +44,7 @@ def load_family(  # noqa: PLR0913 - one parameter for each setting of [model]
     variant: str | None = None,
     vae: str | None = None,
     tokenizer: str | None = None,
+    prior: str | None = None,
     clip_skip: int = 0,
     quantize: Quantization = "none",
 ) -> Family:
@@ -49,6 +54,7 @@ def load_family(  # noqa: PLR0913 - one parameter for each setting of [model]
     revision, variant: of a hub id; a variant ("fp16") also of a folder.
     vae: folder or hub id of an autoencoder to use instead of the base's own.
     tokenizer: folder or hub id with the vocabulary, for a single file, which has none.
+    prior: folder or hub id of the prior that a decoder of Kandinsky 2.2 needs.
     clip_skip: how many of the text encoders' last layers to leave out.
     quantize: how the denoiser's linear layers are held; only adapters can then be trained.
     Raises ModelError, or ConfigError for a device or precision that there is not, or MissingDependencyError where
@@ -59,6 +65,7 @@ def load_family(  # noqa: PLR0913 - one parameter for each setting of [model]
         precision=precision,
         variant=variant,
         vae=None if vae is None else part_folder(vae, "vae"),
+        prior=None if prior is None else half_folder(prior, variant, weights=choose_device(device).type != "meta"),
         clip_skip=clip_skip,
         quantize=quantize,
     )
@@ -85,6 +92,7 @@ def load_model(model: ModelConfig, *, device: str, precision: Precision | None =
         variant=model.variant,
         vae=model.vae,
         tokenizer=model.tokenizer,
+        prior=model.prior,
         clip_skip=model.clip_skip,
         quantize=model.quantize,
     )
@@ -127,8 +135,10 @@ def locate(base: str, revision: str | None = None, variant: str | None = None, *
 def written(base: str) -> float:
     """When the newest file of a base on this machine was written, in seconds since the epoch.
 
-    0 for a hub id: what is in the hub's cache is never written again.
+    0 for a hub id: what is in the hub's cache is never written again; and for none.
     """
+    if not base:
+        return 0.0
     path = EMBEDDED.get(base, Path(base).expanduser())
     files = path.rglob("*") if path.is_dir() else [path]
     return max((file.stat().st_mtime for file in files if file.is_file()), default=0.0)
@@ -145,6 +155,18 @@ def part_folder(name: str, part: str) -> Path:
             raise ModelError(f'{part} "{name}": is no folder, nor a hub id (OWNER/NAME).')
         path = hub.fetch_part(name, part)
     return path / part if (path / part).is_dir() else path
+
+
+def half_folder(name: str, variant: str | None, *, weights: bool) -> Path:
+    """The diffusers folder of the half of a model that stands beside the base; as ``locate`` finds it.
+
+    Raises ModelError where it is no prior of Kandinsky 2.2.
+    """
+    path = locate(name, None, variant, weights=weights)
+    kind = detect(path) if path.is_dir() else "single file"
+    if kind != PRIOR:
+        raise ModelError(f"model.prior {name}: is a {kind}, and no prior of Kandinsky 2.2 ({PRIOR}). Give one.")
+    return path
 
 
 def detect(folder: Path) -> str:

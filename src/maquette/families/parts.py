@@ -40,7 +40,7 @@ logger = logging.getLogger(__name__)
 class Options:
     """How a checkpoint is to be loaded.
 
-    vae: folder of an autoencoder that replaces the checkpoint's own.
+    vae: folder of an autoencoder that replaces the checkpoint's own. prior: folder of a decoder's prior.
     variant: which weight files, such as "fp16". clip_skip: how many of the text encoders' last layers to leave out.
     quantize: how the denoiser's linear layers are held.
     """
@@ -49,6 +49,7 @@ class Options:
     precision: Precision = "fp32"
     variant: str | None = None
     vae: Path | None = None
+    prior: Path | None = None
     clip_skip: int = 0
     quantize: Quantization = "none"
 

@@ -41,7 +41,7 @@ class Maker:
 
     adapters: (file or run folder, strength). base: a name, or a name with how it is loaded; None is the base of the
     first adapter that lies in a run, loaded as that run had it, else the embedded one. clip_skip, tokenizer, precision,
-    quantize: None is what that run had, else the defaults of [model].
+    quantize, prior: None is what that run had, else the defaults of [model].
     """
 
     base: str | ModelConfig | None
@@ -51,6 +51,7 @@ class Maker:
     device: str = "auto"
     precision: Precision | None = None
     quantize: Quantization | None = None
+    prior: str | None = None
 
     def model(self) -> ModelConfig:
         """The base and how it is loaded. Raises ConfigError for a run that trained no adapter but a whole model."""
@@ -66,7 +67,7 @@ class Maker:
             found = ModelConfig(base=self.base)
         else:
             found = next((config.model for config in runs.values()), ModelConfig())
-        given = {key: getattr(self, key) for key in ("clip_skip", "tokenizer", "precision", "quantize")}
+        given = {key: getattr(self, key) for key in ("clip_skip", "tokenizer", "precision", "quantize", "prior")}
         return found.model_copy(update={key: value for key, value in given.items() if value is not None})
 
     def files(self) -> list[Path]:
@@ -88,6 +89,7 @@ def described(model: ModelConfig, adapters: Sequence[tuple[Path, float]]) -> dic
     return {
         "base": Path(model.base).name,
         "vae": None if model.vae is None else Path(model.vae).name,
+        **({} if model.prior is None else {"prior": Path(model.prior).name}),
         "precision": model.precision,
         "quantize": model.quantize,
         "adapters": [[_called(path), strength] for path, strength in adapters],
@@ -122,6 +124,7 @@ def make_pictures(maker: Maker, requests: Sequence[Request], out: Path) -> Path:
         raise CheckpointError(f"There is no adapter {', '.join(absent)}; give a file, or the folder of a run.")
     newest = {"the adapter": max((file.stat().st_mtime for file in files), default=0.0)}
     newest["the base"] = written(maker.model().base)
+    newest["the prior"] = written(maker.model().prior or "")
     paths = [out / name_of(request) for request in requests]
     made_with = maker.described()
     settings = [settings_of(request, made_with) for request in requests]

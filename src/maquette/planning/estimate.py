@@ -9,11 +9,11 @@ import torch
 from maquette.adapters.base import ParamGroup
 from maquette.config.schema import RunConfig
 from maquette.data.dataset import Dataset
-from maquette.data.encode import TEXT_MODULE
 from maquette.data.sample import Size
 from maquette.planning.costs import Machine
 from maquette.planning.sizes import optimizer_bytes, parameter_bytes, times
 from maquette.planning.step import StepCosts
+from maquette.training.idle import is_needed
 
 SAMPLED = 64
 """Steps whose micro-batches are looked at for the mean work of a step."""
@@ -45,11 +45,7 @@ def memory(
     device: torch.device,
 ) -> dict[str, int]:
     """Bytes on the training device while steps are made, by what they are for."""
-    needed = {"text": dataset.needs_text_encoder, "image": dataset.needs_image_encoder}
-    stays = {
-        name: name == "denoiser" or device.type == "cpu" or needed["text" if name.startswith(TEXT_MODULE) else "image"]
-        for name in frozen
-    }
+    stays = {name: device.type == "cpu" or is_needed(name, dataset) for name in frozen}
     trained = parameter_bytes(groups)
     counted = sum(param.nbytes for group in groups for param in group.params)
     return {

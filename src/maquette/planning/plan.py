@@ -27,8 +27,8 @@ from maquette.planning.sizes import FP32, cache_bytes, disk_bytes, parameter_byt
 from maquette.planning.step import step_costs
 from maquette.planning.words import Words, words_of
 from maquette.report.words import count_of
-from maquette.training.opening import check_fit, check_packages
-from maquette.training.previews import requests_of
+from maquette.training.opening import check_fit, check_packages, unused
+from maquette.training.previews import requests_for
 from maquette.training.scoring import check_scorers
 
 
@@ -97,14 +97,14 @@ def plan(config: RunConfig, out: Path) -> Plan:
     classes, to_make = class_images(config, blank.family.default_size)
     found = fitted(joined([subjects, classes]), sizes, upscale=config.data.upscale)
     told = planned(config, blank, found.usable(), to_make, device)
-    return replace(told, warnings=[*found.warnings(), *doubts(told, device, out)])
+    return replace(told, warnings=[*found.warnings(), *unused(config, blank.family), *doubts(told, device, out)])
 
 
 def planned(config: RunConfig, blank: Blank, samples: Sequence[Sample], to_make: int, device: torch.device) -> Plan:
     """The plan of a run over samples, without its warnings. ``config`` is resolved."""
     family, steps = blank.family, config.training.steps
     assert steps != "auto"
-    requests = requests_of(config, samples)
+    requests = requests_for(config, samples, family)
     check_fit(config, family, requests)
     trained, held = held_out(samples, config.validation.hold_out) if config.validation else (list(samples), [])
     encoders = Encoders(family, Cache(), META, "", "")
@@ -124,6 +124,7 @@ def planned(config: RunConfig, blank: Blank, samples: Sequence[Sample], to_make:
     cached = cache_bytes([(views, costs.code_bytes), (len(texts), costs.text_bytes)])
     pixels = family.default_size[0] * family.default_size[1]
     subjects = [i for i, sample in enumerate(trained) if not sample.is_class]
+    learned = [(s.caption, trigger_of(config, s)) for s in samples if not s.is_class]
     machine = measured(device, blank.compute)
     return Plan(
         base=Path(config.model.base).name if Path(config.model.base).exists() else config.model.base,
@@ -145,11 +146,11 @@ def planned(config: RunConfig, blank: Blank, samples: Sequence[Sample], to_make:
         memory=memory(config, dataset, frozen, costs, trainable.groups, device),
         seconds=seconds(config, machine, costs, work, counts),
         teraflop=work * costs.both.flops / 1e12,
-        captions=words_of(
-            next(iter(family.tokenizers.values())),
-            [(s.caption, trigger_of(config, s)) for s in samples if not s.is_class],
-            family.words,
-        ),
+        captions=[
+            words
+            for tokenizer in list(family.tokenizers.values())[:1]  # none where captions are not read
+            for words in words_of(tokenizer, learned, family.words)
+        ],
         warnings=[],
     )
 

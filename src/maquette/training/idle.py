@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from maquette.data.dataset import Dataset
-from maquette.data.encode import TEXT_MODULE
+from maquette.data.encode import role
 from maquette.families.base import Family
 
 
@@ -39,11 +39,18 @@ class Idle:
 
 
 def idle_in(family: Family, dataset: Dataset, device: torch.device) -> Idle:
-    """What a family's modules have done when a data set is prepared: encoders whose results are all kept."""
-    needed = {"text": dataset.needs_text_encoder, "image": dataset.needs_image_encoder}
-    done = {
-        name: module
-        for name, module in family.modules.items()
-        if name != "denoiser" and not needed["text" if name.startswith(TEXT_MODULE) else "image"]
-    }
-    return Idle(list(done.values()), device)
+    """What steps do without: encoders whose results are all kept, and what only prompts need."""
+    return Idle([module for name, module in family.modules.items() if not is_needed(name, dataset)], device)
+
+
+def is_needed(name: str, dataset: Dataset) -> bool:
+    """Whether steps use the module of a name when the data set is prepared."""
+    match role(name):
+        case "denoiser":
+            return True
+        case "text":
+            return dataset.needs_text_encoder
+        case "image":
+            return dataset.needs_image_encoder
+        case "prompts":
+            return False

@@ -89,8 +89,29 @@ def refuse_unfit(config: RunConfig, family: Family) -> None:
             f'output.single_file: there is no layout of one file for the family "{family.name}". Set it to false; the '
             "folder is written in any case."
         )
+    if not family.tokenizers and config.preservation is not None:
+        problems.append(
+            f'[preservation]: this base (family "{family.name}") reads no captions, so that words of the class would '
+            "ask it the same. Remove it; [class_images] preserves by pictures."
+        )
     if problems:
         raise ConfigError("\n".join(problems))
+
+
+def unused(config: RunConfig, family: Family) -> list[str]:
+    """Warnings about what this family makes no use of."""
+    told = []
+    if not family.tokenizers:
+        told.append(
+            f'Captions and prompts are not learned: this base (family "{family.name}") is told what a picture shows by '
+            "its embedding, and not by words. Prompts are for previews alone."
+        )
+    if family.pictures() is None and config.preview.every:
+        told.append(
+            f'No previews are made: this base (family "{family.name}") is only a part of what makes pictures. Set '
+            "preview.every = 0 to ask for none."
+        )
+    return told
 
 
 def cut_captions(family: Family, samples: Sequence[Sample]) -> list[str]:

@@ -9,6 +9,7 @@ from maquette.config.schema import RunConfig
 from maquette.data.caption import has_words
 from maquette.data.sample import Sample
 from maquette.errors import ConfigError
+from maquette.families.base import Family
 from maquette.generation.batch import described
 from maquette.generation.files import settings_of, write_picture
 from maquette.generation.sample import Picture, Request, is_black, painter
@@ -16,6 +17,11 @@ from maquette.runs.events import Event, Previewed, Warned
 from maquette.runs.rundir import RunDir
 from maquette.training.ema import ready_to_use
 from maquette.training.prepare import Job
+
+
+def requests_for(config: RunConfig, samples: Sequence[Sample], family: Family) -> list[list[Request]]:
+    """The requests of the previews, as ``requests_of``; none where the base is only a part of what makes pictures."""
+    return [] if family.pictures() is None else requests_of(config, samples)
 
 
 def requests_of(config: RunConfig, samples: Sequence[Sample]) -> list[list[Request]]:

@@ -21,9 +21,9 @@ from maquette.runs.rundir import RunDir
 from maquette.training import prepare
 from maquette.training.checkpoint import resumable
 from maquette.training.console import counting
-from maquette.training.opening import check_fit, contents, cut_captions, keep_start, keep_thumbnails, load_base
+from maquette.training.opening import check_fit, contents, cut_captions, keep_start, keep_thumbnails, load_base, unused
 from maquette.training.prepare import Job
-from maquette.training.previews import requests_of
+from maquette.training.previews import requests_for
 from maquette.training.processes import Processes
 from maquette.training.scoring import Scoring, open_scoring
 from maquette.training.versions import versions
@@ -55,9 +55,9 @@ def ready(config: RunConfig, scan: Scan, directory: RunDir, device: torch.device
     layout = layout_of(family.modules)
     sizes = training_sizes(config.data, family.default_size, family.size_multiple)
     scan = fitted(scan, sizes, upscale=config.data.upscale)
-    check_fit(config, family, requests := requests_of(config, scan.usable()))
+    check_fit(config, family, requests := requests_for(config, scan.usable(), family))
     scoring, doubts = open_scoring(config, family, scan.usable())
-    doubts += cut_captions(family, scan.usable())
+    doubts += [*cut_captions(family, scan.usable()), *unused(config, family)]
     if first:
         write_text(directory.config, dump(config))
         write_text(directory.versions, json.dumps(versions(), indent=2) + "\n")
