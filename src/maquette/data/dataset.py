@@ -17,12 +17,12 @@ from maquette.config.schema import RunConfig
 from maquette.data import mix
 from maquette.data.buckets import nearest_size
 from maquette.data.cache import Cache, key_of
-from maquette.data.caption import as_class, drawn, with_tag
 from maquette.data.encode import Encoders, collated, concatenated, encoders
 from maquette.data.gather import training_sizes
 from maquette.data.image import show_mask
 from maquette.data.masks import read_mask
 from maquette.data.sample import Sample, Size
+from maquette.data.texts import Texts, classes_of
 from maquette.data.view import View, centre_view, kept_views, num_views, random_view
 from maquette.errors import DataError
 from maquette.families.base import Family
@@ -56,21 +56,21 @@ class Parts(Sequence[TrainBatch]):
 class Dataset:
     """The batches of a run, as a function of the step.
 
-    plan: which pictures, from ``mix.plan`` over ``entries``, in the order of ``samples``. text_trained: batches carry
-    token ids instead of finished conditioning, before the step ``text_settled_at`` if there is one: from there on the
-    text encoders rest, and what they make of a caption is kept in memory. A batch from that step on must be asked for
-    when the steps before it are done. classes: each concept's trigger and the class to put in its place, for output
-    preservation; none without it. Everything random (view, caption) depends on (seed, step, slot) alone.
+    plan: which pictures, from ``mix.plan`` over ``entries``, in the order of ``samples``. texts: what is said of these.
+    text_trained: batches carry token ids instead of finished conditioning, before the step ``text_settled_at`` if there
+    is one: from there on the text encoders rest, and what they make of a caption is kept in memory. A batch from that
+    step on must be asked for when the steps before it are done. Everything random (view, caption) depends on (seed,
+    step, slot) alone.
     """
 
     samples: Sequence[Sample]
     sizes: Sequence[Size]
     plan: mix.Plan
     encoders: Encoders
+    texts: Texts
     config: DataConfig
     seed: int
     text_trained: bool = False
-    classes: Sequence[tuple[str | None, str]] = ()
     text_settled_at: int | None = None
     _settled: tuple[tuple[int, ...], Encoders] | None = field(default=None, init=False)
     _masks: Cache = field(default_factory=Cache, init=False)
@@ -112,7 +112,7 @@ class Dataset:
     def to_keep(self) -> tuple[list[tuple[int, View]], list[str]]:
         """What is encoded once and read back in every step: views of pictures, by the picture's index, and captions."""
         views = [(i, view) for i in range(len(self.samples)) for view in self._views(i)]
-        return views if self.config.cache.latents else [], [] if self.needs_text_encoder else self._captions()
+        return views if self.config.cache.latents else [], [] if self.needs_text_encoder else self.texts.all()
 
     def batches_at(self, step: int) -> Sequence[TrainBatch]:
         """The micro-batches of a step, from 0, for ``training.loop.train``."""
@@ -136,15 +136,15 @@ class Dataset:
         drawn = list(zip(rows.indices, rows.slots, strict=True))
         views = [self._view(i, Random(f"{self.seed}/view/{step}/{slot}")) for i, slot in drawn]
         texts = [
-            self._caption(i, Random(f"{self.seed}/caption/{step}/{slot}"), view)
+            self.texts.drawn(i, Random(f"{self.seed}/caption/{step}/{slot}"), flip=view.flip)
             for (i, slot), view in zip(drawn, views, strict=True)
         ]
         is_settled = self.text_settled_at is not None and step >= self.text_settled_at
         as_tokens = self.text_trained and not is_settled
         batch = self._collated(rows.indices, views, texts, rows.weights, as_tokens)
-        if not self.classes:
+        if not self.texts.classes:
             return batch
-        asked = self._class_texts(rows.indices, texts)
+        asked = self.texts.of_classes(rows.indices, texts)
         return replace(batch, class_words=self._words(rows.indices, asked, as_tokens))
 
     def _collated(
@@ -187,9 +187,6 @@ class Dataset:
             self._settled = state, replace(self.encoders, cache=Cache())
         return self._settled[1]
 
-    def _class_texts(self, indices: Sequence[int], texts: Sequence[str]) -> list[str]:
-        return [as_class(t, *self.classes[self.samples[i].concept]) for i, t in zip(indices, texts, strict=True)]
-
     def _shown(self, index: int, view: View) -> tuple[ImageCode, Float[Tensor, "1 1 h w"] | None]:
         code = self.encoders.image(self.samples[index], view, keep=self.config.cache.latents)
         return code, self._mask(index, view)
@@ -208,36 +205,6 @@ class Dataset:
             return rng.choice(self._views(index))
         original, crop = self.samples[index].size, self.config.crop == "random"
         return random_view(original, self.size_of(index), rng, crop=crop, flip=self.config.flip)
-
-    def _caption(self, index: int, rng: Random, view: View) -> str:
-        """A subject's caption as it is drawn; class images keep theirs, which is what they are there to preserve."""
-        sample, how = self.samples[index], self.config.captions
-        if sample.is_class:
-            return sample.caption
-        return drawn(
-            sample.tagged or sample.caption,
-            rng,
-            dropout=how.dropout,
-            shuffle=how.shuffle,
-            keep_tokens=how.keep_tokens,
-            extra=how.flip_tag if view.flip else None,
-        )
-
-    def _captions(self) -> list[str]:
-        """Every text that can be drawn, if tags are not shuffled."""
-        dropped = [""] if self.config.captions.dropout > 0 else []
-        texts = [text for i in range(len(self.samples)) for text in self._texts_of(i)]
-        owners = [i for i in range(len(self.samples)) for _ in self._texts_of(i)]
-        classes = self._class_texts(owners, texts) if self.classes else []
-        return list(dict.fromkeys([*dropped, *texts, *classes]))
-
-    def _texts_of(self, index: int) -> list[str]:
-        """The captions of one picture: as it is, and mirrored where that has a tag of its own."""
-        sample, flip_tag = self.samples[index], self.config.captions.flip_tag
-        if flip_tag is None or sample.is_class:
-            return [sample.caption]
-        mirrored = sample.tagged.text(extra=flip_tag) if sample.tagged else with_tag(sample.caption, flip_tag)
-        return [sample.caption, mirrored]
 
     def _mask(self, index: int, view: View) -> Float[Tensor, "1 1 h w"] | None:
         """How much each position of the code counts; kept in memory, since it is small and its file may change."""
@@ -299,18 +266,9 @@ def over(config: RunConfig, samples: Sequence[Sample], encoders: Encoders) -> Da
         sizes,
         mix.side_by_side(entries, make) if config.is_bank else make(entries),
         encoders,
+        Texts(samples, config.data.captions, classes_of(config)),
         config.data,
         config.training.seed,
         text_trained=config.text_encoder.train != "none" or config.tokens is not None,
-        classes=classes_of(config),
         text_settled_at=None if config.tokens is None else config.tokens.stop_step,
     )
-
-
-def classes_of(config: RunConfig) -> list[tuple[str | None, str]]:
-    """The trigger and the class of each concept, for output preservation; none without it."""
-    if config.preservation is None:
-        return []
-    named = [(concept.trigger, concept.class_prompt) for concept in config.concepts]
-    named = named or [(config.data.trigger, config.preservation.class_prompt)]
-    return [(trigger, prompt) for trigger, prompt in named if prompt is not None]

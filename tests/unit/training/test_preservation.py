@@ -11,7 +11,7 @@ from maquette.adapters.aside import aside
 from maquette.adapters.attach import attach
 from maquette.config.schema import RunConfig
 from maquette.data.caption import as_class
-from maquette.data.dataset import classes_of
+from maquette.data.texts import classes_of
 from maquette.diffusion import affine, weighting
 from maquette.diffusion.level import ddpm_path
 from maquette.diffusion.scheduler import Diffusion, alphas_cumprod
