@@ -1,5 +1,6 @@
-"""Tiny bases for every test of runs."""
+"""What every test of runs may ask for: tiny bases, and the judges."""
 
+from tests.learning.learned import judges
 from tests.learning.small import bases
 
-__all__ = ["bases"]
+__all__ = ["bases", "judges"]

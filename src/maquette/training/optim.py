@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import assert_never
 
 import torch
-from prodigyopt import Prodigy
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -22,6 +21,7 @@ from maquette.config.optimization import (
 )
 from maquette.errors import CheckpointError, ConfigError, MissingDependencyError
 from maquette.training.checkpoint import Json, Piece
+from maquette.training.prodigy import Prodigy
 
 SMALLEST_8BIT = 4096
 """Numbers in a tensor from which bitsandbytes keeps its moments in 8 bits; those of smaller ones stay in fp32."""
