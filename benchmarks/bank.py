@@ -1,8 +1,9 @@
 """What K concepts cost in a bank and in runs of their own: python -m benchmarks.bank [--concepts 8] [--dtype bf16]
 
-A UNet of Stable Diffusion 1.5's shape with random weights, LoRA of rank 16 on its attention, one picture of 512x512 of
-each concept in a step: noise, forward, backward and AdamW, by the training loop. A run of its own is one concept's
-step; a bank's step trains all K. Prints seconds of a step and what the bank's costs of K steps (bar: 0.75 in bf16 at
+A UNet of Stable Diffusion 1.5's shape with random weights, LoRA of rank 16 on its attention, one picture of each
+concept in a step (512x512, or what --resolution says): noise, forward, backward and AdamW, by the training loop. A run
+of its own is one concept's step; a bank's step trains all K. Both take turns. Prints the median seconds of a step, of
+the processor on a CPU so that other work does not count, and what the bank's costs of K steps (bar: 0.75 in bf16 at
 K = 8). --tiny takes a small UNet and says nothing about the bar: it shows that this works.
 """
 
@@ -75,9 +76,10 @@ def attached(unet: UNet2DConditionModel, concepts: int) -> Iterator[Trainable]:
             unet.set_submodule(path, before[path])
 
 
-def seconds(unet: UNet2DConditionModel, concepts: int, repeats: int, device: torch.device, dtype: torch.dtype) -> float:
-    """The median seconds of a step that trains so many concepts, one picture each."""
-    size, width = unet.config.sample_size, unet.config.cross_attention_dim
+def seconds(unet: UNet2DConditionModel, concepts: int, size: int, repeats: int, runtime: Runtime) -> list[float]:
+    """The seconds of steps that train so many concepts, one picture each. size: of a side, in latent positions."""
+    device, width = runtime.device, unet.config.cross_attention_dim
+    clock = time.process_time if device.type == "cpu" else time.perf_counter
     code = ImageCode(torch.randn(concepts, 4, size, size, device=device), None, {})
     cond = {"context": torch.randn(concepts, 77, width, device=device)}
     batch = TrainBatch(code, {}, torch.ones(concepts, device=device), torch.arange(concepts, device=device))
@@ -100,22 +102,24 @@ def seconds(unet: UNet2DConditionModel, concepts: int, repeats: int, device: tor
             steps=repeats + 1,
             rng_at=lambda step, micro: rng_at(0, step, micro),
             max_grad_norm=1.0,
-            runtime=Runtime(device, dtype),
+            runtime=runtime,
         )
         taken = []
         next(stream)  # the first step allocates
         for _ in range(repeats):
-            begun = time.perf_counter()
+            begun = clock()
             float(next(stream).loss)
-            taken.append(time.perf_counter() - begun)
-    return median(taken)
+            taken.append(clock() - begun)
+    return taken
 
 
 def main() -> None:
     """Print the comparison."""
     parser = argparse.ArgumentParser(description="What K concepts cost in a bank and in runs of their own.")
     parser.add_argument("--concepts", type=int, default=8)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--resolution", type=int, default=512, help="pixels of a side")
+    parser.add_argument("--rounds", type=int, default=3, help="turns of each")
+    parser.add_argument("--repeats", type=int, default=1, help="measured steps in a turn, after one that is not")
     parser.add_argument("--dtype", choices=("fp32", "bf16"), default="bf16")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--tiny", action="store_true")
@@ -125,8 +129,14 @@ def main() -> None:
     torch.manual_seed(0)
     unet = UNet2DConditionModel(**(TINY if options.tiny else SD15)).eval()
     nn.Module.to(unet, device, dtype)  # diffusers' own warns of layers to keep in fp32 where there are none
-    alone = seconds(unet, 1, options.repeats, device, dtype)
-    together = seconds(unet, options.concepts, options.repeats, device, dtype)
+    size = unet.config.sample_size if options.tiny else options.resolution // 8
+    runtime = Runtime(device, dtype)
+    counts = (1, options.concepts)
+    taken: dict[int, list[float]] = {concepts: [] for concepts in counts}
+    for _ in range(options.rounds):
+        for concepts in counts:
+            taken[concepts] += seconds(unet, concepts, size, options.repeats, runtime)
+    alone, together = (median(taken[concepts]) for concepts in counts)
     share = together / (options.concepts * alone)
     Console().print(
         f"one concept: {alone:.3f} s a step; a bank of {options.concepts}: {together:.3f} s; that is {share:.2f} of "

@@ -14,29 +14,28 @@ measured lies in FOLDER/results.jsonl, line by line, and runs resume. --table pr
 """
 
 import argparse
-import json
-import os
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Final
 
-import numpy as np
 import torch
 from rich.console import Console
 from torch import Tensor
 
+from benchmarks.lines import add_line, read_lines
+from benchmarks.seen import HELD_OUT, among, mean, painted, renders, seen
 from maquette.config.load import load_config
 from maquette.embedded.folders import subject_pictures, write_folder
-from maquette.embedded.render import render
-from maquette.embedded.scene import held_out_subject, with_scene
+from maquette.embedded.scene import held_out_subject
 from maquette.evaluation.bootstrap import mean_interval
 from maquette.evaluation.choice import Reading, Scale
 from maquette.evaluation.judges import load_judge
-from maquette.evaluation.naming import with_article
+from maquette.evaluation.metric import Pictures
+from maquette.evaluation.wording import with_article
 from maquette.generation.batch import Maker, opened
 from maquette.generation.sample import Picture, Request, painter
 from maquette.runs.best import read_best
@@ -46,22 +45,9 @@ from maquette.training.finish import step_file
 from maquette.training.session import run
 
 CHECKPOINTS: Final = 6
-HELD_OUT: Final = (
-    "a photo of {} in the desert",
-    "a photo of {} in the forest",
-    "a photo of {} in the snow",
-    "a photo of {} at night",
-    "a photo of {} at sea",
-    "an ink sketch of {} on the beach",
-    "a mosaic of {} in the city",
-    "an oil painting of {} in a room",
-    "a crayon drawing of {} in the forest",
-    "pixel art of {} on the grass",
-)
-"""None of these is a prompt that a run scores itself by."""
-
 SEEDS: Final = range(500, 503)
 RENDERS: Final = 12
+RESULTS: Final = "results.jsonl"
 IMAGES_A_SECOND: Final = 62.0
 """Of training, on one core. Source: decisions; measured."""
 
@@ -81,6 +67,11 @@ class Task:
         return RunDir(self.out / f"subject-{self.subject:02d}-seed-{self.seed}")
 
     @property
+    def results(self) -> Path:
+        """The file of what has been measured."""
+        return self.out / RESULTS
+
+    @property
     def checkpoints(self) -> list[int]:
         """The steps that are compared."""
         return [round(self.steps * (i + 1) / CHECKPOINTS) for i in range(CHECKPOINTS)]
@@ -90,19 +81,21 @@ def measure(task: Task) -> None:
     """Train, unless that is done, and add what the verifier sees of every checkpoint to the results."""
     torch.set_num_threads(1)
     train(task)
-    done = {(row["subject"], row["seed"], row["step"]) for row in rows(task.out)}
+    done = {(row["subject"], row["seed"], row["step"]) for row in read_lines(task.results)}
     kind = held_out_subject(task.subject).kind
     if (task.subject, None, 0) not in done:
-        learned = verified(task.subject, painted(None, f"sks {kind}", [SEEDS[0]]), [SEEDS[0]])
-        plain = verified(task.subject, painted(None, with_article(kind), [SEEDS[0]]), [SEEDS[0]])
-        real = among(load_judge("verifier").instance_features(renders(task.subject)))
+        learned = verified(task.subject, made(None, f"sks {kind}", [SEEDS[0]]))
+        plain = verified(task.subject, made(None, with_article(kind), [SEEDS[0]]))
+        real = among(load_judge("verifier").instance_features(renders(task.subject, RENDERS)))
         scale = {"untouched": mean(learned["like"]), "real": real, "followed": mean(plain["prompt"])}
-        add(task.out, {"subject": task.subject, "seed": None, "step": 0, **scale, "ignored": mean(plain["others"])})
+        add_line(
+            task.results, {"subject": task.subject, "seed": None, "step": 0, **scale, "ignored": mean(plain["others"])}
+        )
     for step in task.checkpoints:
         if (task.subject, task.seed, step) not in done:
-            pictures = painted(step_file(task.run, step), f"sks {kind}", SEEDS)
-            row = {"subject": task.subject, "seed": task.seed, "step": step, **verified(task.subject, pictures, SEEDS)}
-            add(task.out, row)
+            pictures = made(step_file(task.run, step), f"sks {kind}", SEEDS)
+            row = {"subject": task.subject, "seed": task.seed, "step": step, **verified(task.subject, pictures)}
+            add_line(task.results, row)
 
 
 def train(task: Task) -> None:
@@ -128,54 +121,21 @@ def train(task: Task) -> None:
     run(config, out=task.run.root, resume=task.run.config.is_file())
 
 
-def painted(adapter: Path | None, name: str, seeds: Sequence[int]) -> list[Picture]:
+def made(adapter: Path | None, name: str, seeds: Sequence[int]) -> list[Picture]:
     """Pictures of the held-out prompts, the seeds of each prompt together."""
-    maker = Maker("maquette-64", [] if adapter is None else [(adapter, 1.0)])
-    with opened(maker) as family, painter(family) as paint:
-        return [paint(Request(prompt=p.format(name), seed=s, guidance=5.0)) for p in HELD_OUT for s in seeds]
+    return painted(adapter, [prompt.format(name) for prompt in HELD_OUT], seeds)
 
 
-def verified(subject: int, pictures: Sequence[Picture], seeds: Sequence[int]) -> dict[str, list[float]]:
+def verified(subject: int, pictures: Sequence[Picture]) -> dict[str, list[float]]:
     """What the verifier makes of each picture: likeness, its own prompt, and the mean of the other prompts."""
-    verifier, images = load_judge("verifier"), torch.stack(list(pictures))
+    verifier = load_judge("verifier")
     texts = [prompt.format(with_article(held_out_subject(subject).kind)) for prompt in HELD_OUT]
-    cosines = verifier.image_features(images) @ verifier.text_features(texts).T
-    own = torch.arange(len(HELD_OUT)).repeat_interleave(len(seeds))[:, None]
-    prompt = cosines.gather(1, own)[:, 0]
-    like = (verifier.instance_features(images) @ verifier.instance_features(renders(subject)).T).mean(1)
-    others = (cosines.sum(1) - prompt) / (len(HELD_OUT) - 1)
-    return {"like": like.tolist(), "prompt": prompt.tolist(), "others": others.tolist()}
+    references = verifier.instance_features(renders(subject, RENDERS))
 
+    def features(images: Pictures) -> Tensor:
+        return verifier.instance_features(torch.stack(list(images)))
 
-def renders(subject: int) -> Tensor:
-    """Photos of a subject that no run was trained on."""
-    scenes = [with_scene(held_out_subject(subject), 10_000 + key, style="photo") for key in range(RENDERS)]
-    return torch.from_numpy(np.stack([np.asarray(render(scene)) for scene in scenes])).permute(0, 3, 1, 2).contiguous()
-
-
-def among(features: Tensor) -> float:
-    """The mean cosine of two different rows."""
-    cosines, count = features @ features.T, len(features)
-    return float((cosines.sum() - cosines.diagonal().sum()) / (count * (count - 1)))
-
-
-def mean(values: Sequence[float]) -> float:
-    """The arithmetic mean."""
-    return sum(values) / len(values)
-
-
-def rows(out: Path) -> list[dict]:
-    """What has been measured so far; a last line that was cut off does not count."""
-    file = out / "results.jsonl"
-    lines = file.read_text(encoding="utf-8").split("\n")[:-1] if file.is_file() else []
-    return [json.loads(line) for line in lines]
-
-
-def add(out: Path, row: dict) -> None:
-    """Add a line in one write, so that several processes may; it is on the disk before this returns."""
-    with (out / "results.jsonl").open("ab", buffering=0) as file:
-        file.write((json.dumps(row) + "\n").encode())
-        os.fsync(file.fileno())
+    return asdict(seen(verifier, features, references, pictures, texts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +178,7 @@ def outcome(task: Task, found: Sequence[dict]) -> Outcome | None:
 
 def table(tasks: Sequence[Task], out: Path) -> str:
     """The outcomes of all runs that are measured, in Markdown."""
-    found = rows(out)
+    found = read_lines(out / RESULTS)
     outcomes = [each for task in tasks if (each := outcome(task, found)) is not None]
     if len(outcomes) < 2:
         return f"{len(outcomes)} of {len(tasks)} runs are measured; a table takes two."
@@ -275,7 +235,7 @@ def main() -> None:
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     tasks = [Task(i, seed, options.steps, options.out) for seed in range(options.seeds) for i in options.subjects]
-    console, found = Console(), rows(options.out)
+    console, found = Console(), read_lines(options.out / RESULTS)
     left = [task for task in tasks if outcome(task, found) is None]
     if left and not options.table:
         console.print(told_budget(left, options.jobs))

@@ -1,0 +1,81 @@
+"""What a judge sees in pictures of a concept: likeness to references, and whether they show what was asked for."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from maquette.embedded.render import render
+from maquette.embedded.scene import held_out_subject, with_scene
+from maquette.evaluation.judge import Judge
+from maquette.evaluation.metric import Features
+from maquette.generation.batch import Maker, opened
+from maquette.generation.sample import Picture, Request, painter
+
+GUIDANCE: Final = 5.0
+
+HELD_OUT: Final = (
+    "a photo of {} in the desert",
+    "a photo of {} in the forest",
+    "a photo of {} in the snow",
+    "a photo of {} at night",
+    "a photo of {} at sea",
+    "an ink sketch of {} on the beach",
+    "a mosaic of {} in the city",
+    "an oil painting of {} in a room",
+    "a crayon drawing of {} in the forest",
+    "pixel art of {} on the grass",
+)
+"""None of these is a prompt that a run scores itself by."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One value for each picture: likeness, the cosine to its own prompt, and the mean cosine to the other prompts."""
+
+    like: list[float]
+    prompt: list[float]
+    others: list[float]
+
+
+def seen(
+    judge: Judge, features: Features, references: Tensor, pictures: Sequence[Picture], texts: Sequence[str]
+) -> Seen:
+    """What a judge makes of pictures: as many of each text, those of one text together.
+
+    features: what likeness is measured by; references: its vectors of real pictures.
+    """
+    images, each = torch.stack(list(pictures)), len(pictures) // len(texts)
+    cosines = judge.image_features(images) @ judge.text_features(texts).T
+    prompt = cosines.gather(1, torch.arange(len(texts)).repeat_interleave(each)[:, None])[:, 0]
+    like = (features(pictures) @ references.T).mean(1)
+    others = (cosines.sum(1) - prompt) / (len(texts) - 1)
+    return Seen(like.tolist(), prompt.tolist(), others.tolist())
+
+
+def painted(adapter: Path | None, prompts: Sequence[str], seeds: Sequence[int]) -> list[Picture]:
+    """Pictures by the embedded base with an adapter, the seeds of each prompt together."""
+    maker = Maker("maquette-64", [] if adapter is None else [(adapter, 1.0)])
+    with opened(maker) as family, painter(family) as paint:
+        return [paint(Request(prompt=p, seed=s, guidance=GUIDANCE)) for p in prompts for s in seeds]
+
+
+def renders(subject: int, count: int) -> Tensor:
+    """Photos of a held-out subject that no run is trained on."""
+    scenes = [with_scene(held_out_subject(subject), 10_000 + key, style="photo") for key in range(count)]
+    return torch.from_numpy(np.stack([np.asarray(render(scene)) for scene in scenes])).permute(0, 3, 1, 2).contiguous()
+
+
+def among(features: Tensor) -> float:
+    """The mean cosine of two different rows."""
+    cosines, count = features @ features.T, len(features)
+    return float((cosines.sum() - cosines.diagonal().sum()) / (count * (count - 1)))
+
+
+def mean(values: Sequence[float]) -> float:
+    """The arithmetic mean."""
+    return sum(values) / len(values)
