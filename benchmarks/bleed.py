@@ -26,26 +26,26 @@ from maquette.embedded.vocabulary import HELD_OUT_STYLES
 from maquette.evaluation.bleed import Bleed, bleed
 from maquette.evaluation.judges import NAMES
 from maquette.evaluation.metric import Pictures
-from maquette.evaluation.naming import Naming
 from maquette.evaluation.networks import Networks, judge_networks, open_networks
 from maquette.evaluation.probes import defaults
+from maquette.evaluation.wording import Wording
 from maquette.families.load import EMBEDDED
 from maquette.generation.batch import Maker, opened
 from maquette.generation.sample import Request, painter
 from maquette.report.heatmap import heat_map
 from maquette.runs.files import write_text
 from maquette.runs.rundir import RunDir
-from maquette.training.scoring import namings_of
+from maquette.training.scoring import wordings_of
 from maquette.training.session import run
 
 NONE = "no trigger"
 
 
-def drawn(namings: Mapping[str, Naming], base: str, adapter: Path, seeds: int) -> dict[str, Pictures]:
+def drawn(wordings: Mapping[str, Wording], base: str, adapter: Path, seeds: int) -> dict[str, Pictures]:
     """The same scenes under each trigger, and once as the class alone."""
     is_world = base in EMBEDDED
-    first = next(iter(namings.values()))
-    prompts = {name: defaults(named, is_world=is_world) for name, named in namings.items()}
+    first = next(iter(wordings.values()))
+    prompts = {name: defaults(named, is_world=is_world) for name, named in wordings.items()}
     prompts[NONE] = [first.text_of(prompt) for prompt in defaults(first, is_world=is_world)]
     with opened(Maker(base, [(adapter, 1.0)])) as family, painter(family) as paint:
         return {
@@ -103,8 +103,8 @@ def main() -> None:
     root = options.run or of_styles(numbers, options.pictures, options.out, options.set, resume=options.resume)
     config = load_config(RunDir(root).config)
     samples = gather(config).usable()
-    namings = {config.concepts[i].trigger or str(i): named for i, named in namings_of(config, samples).items()}
-    made = drawn(namings, config.model.base, root, options.seeds)
+    wordings = {config.concepts[i].trigger or str(i): named for i, named in wordings_of(config, samples).items()}
+    made = drawn(wordings, config.model.base, root, options.seeds)
     if options.run is None:
         real: dict[str, Pictures] = {
             HELD_OUT_STYLES[i]: [tensor(p.image) for p in style_pictures(i, options.pictures, seed=5)] for i in numbers
@@ -113,12 +113,12 @@ def main() -> None:
         decoded = {id(s): tensor(decode(s.read(), s.name).rgb) for s in samples if not s.is_class}
         real = {
             name: [decoded[id(s)] for s in samples if not s.is_class and config.concepts[s.concept].trigger == name]
-            for name in namings
+            for name in wordings
         }
     opened_networks: list[Networks] = (
         [open_networks(load_networks(options.networks))] if options.networks else [judge_networks(n) for n in NAMES]
     )
-    role = "style" if next(iter(namings.values())).learned == "style" else "instance"
+    role = "style" if next(iter(wordings.values())).learned == "style" else "instance"
     options.out.mkdir(parents=True, exist_ok=True)
     matrices = [bleed(getattr(networks, role), made, real) for networks in opened_networks]
     for matrix in matrices:
