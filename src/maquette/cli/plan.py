@@ -111,6 +111,8 @@ def _show_bytes(title: str, what: str, sizes: Mapping[str, int], console: Consol
 
 
 def _show_captions(plan: Plan, console: Console) -> None:
+    if not plan.captions:
+        return
     shown = sorted(plan.captions, key=lambda words: not words.is_cut)[:SHOWN]
     console.print("[bold]Captions[/bold] in the text encoder's pieces; >trigger<, \\[cut: what it does not read]")
     for words in shown:

@@ -40,8 +40,8 @@ class Maker:
     """What pictures are made with.
 
     adapters: (file or run folder, strength). base: a name, or a name with how it is loaded; None is the base of the
-    first adapter that lies in a run, loaded as that run had it, else the embedded one. clip_skip, tokenizer, precision,
-    quantize, prior: None is what that run had, else the defaults of [model].
+    first adapter that lies in a run, one with a prior before others, loaded as that run had it, else the embedded one.
+    clip_skip, tokenizer, precision, quantize, prior: None is what that run had, else the defaults of [model].
     """
 
     base: str | ModelConfig | None
@@ -66,7 +66,9 @@ class Maker:
         elif self.base is not None:
             found = ModelConfig(base=self.base)
         else:
-            found = next((config.model for config in runs.values()), ModelConfig())
+            # Of Kandinsky's halves, the decoder's run names both.
+            models = [config.model for config in runs.values()]
+            found = min(models, key=lambda model: model.prior is None, default=ModelConfig())
         given = {key: getattr(self, key) for key in ("clip_skip", "tokenizer", "precision", "quantize", "prior")}
         return found.model_copy(update={key: value for key, value in given.items() if value is not None})
 

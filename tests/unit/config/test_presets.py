@@ -88,6 +88,31 @@ DOCUMENTED = {
         "optimizer.lr": 5e-5,
         "training.steps": 1000,
     },
+    "kandinsky22decoder-style-lora": {
+        "adapter.rank": 4,
+        "adapter.targets": "attention",
+        "optimizer.lr": 1e-4,
+        "optimizer.weight_decay": 0.0,
+        "data.resolution": 768,
+        "training.steps": 15000,
+        "training.batch_size": 1,
+        "training.gradient_accumulation": 4,
+        "training.max_grad_norm": 1.0,
+        "training.seed": 42,
+        "training.gradient_checkpointing": False,
+        "schedule.kind": "constant",
+        "checkpoints.keep": 3,
+        "preview.prompts": ("cute dragon creature",),
+    },
+    "kandinsky22decoder-style-full": {
+        "adapter.kind": "full",
+        "optimizer.lr": 1e-5,
+        "data.resolution": 768,
+        "training.steps": 15000,
+        "training.gradient_accumulation": 4,
+        "training.gradient_checkpointing": True,
+        "training.seed": 42,
+    },
     "maquette64-subject-lora-plus": {"adapter.lr_ratio.ratio": 16.0},
     "maquette64-subject-lora-ga": {"adapter.init.batches": 64, "adapter.init.gamma": 16.0},
     "sdxl-style-lora-pivotal": {
@@ -158,7 +183,8 @@ def test_every_preset_is_named_for_its_family_goal_and_method(name: str):
     assert goal in {"subject", "style", "face"}
     assert config.adapter.kind == {"inversion": "none"}.get(method, method)
     assert (config.tokens is not None) == (method == "inversion" or "pivotal" in name)
-    assert config.data.resolution in {"sd1": (512,), "sd2": (512, 768), "sdxl": (1024,), "maquette64": (None,)}[family]
+    others = {"kandinsky22decoder": (768,), "kandinsky22prior": (None,), "maquette64": (None,)}
+    assert config.data.resolution in {"sd1": (512,), "sd2": (512, 768), "sdxl": (1024,), **others}[family]
 
 
 @pytest.mark.parametrize("name", DOCUMENTED)
