@@ -30,6 +30,7 @@ def here(tmp_path: Path, bases: Bases, monkeypatch: pytest.MonkeyPatch) -> Path:
     paint(Path("small"), ("tiny",), (8, 8))
     Path("empty").mkdir()
     Path("base").symlink_to(bases("sd1"))
+    Path("playground").symlink_to(bases("playground"))
     Path("broken").mkdir()
     (Path("broken") / "torn.png").write_bytes((Path("photos") / "one.png").read_bytes()[:300])
     (Path("broken") / "words.jpg").write_text("no picture")
@@ -130,6 +131,14 @@ MISTAKES: dict[str, tuple[list[str], tuple[str, ...]]] = {
     "a weighting that is infinite here": (
         [*OWN, "--set", "loss.weighting.kind=debiased", "--base", "terminal"],
         ("loss.weighting is not finite", "choose one"),
+    ),
+    "noise levels of another base": (
+        [*OWN, "--set", "loss.noise_levels.kind=karras", "--set", "loss.noise_levels.sigma_max=80"],
+        ("loss.noise_levels.sigma_max is 80", "Give a number in between"),
+    ),
+    "a cap below every noise level": (
+        [*OWN, "--base", "playground", "--set", "loss.weighting.kind=min_snr", "--set", "loss.weighting.gamma=4"],
+        ("loss.weighting.gamma is 4", "give more"),
     ),
     # Adapters to go on from.
     "an adapter that is pickled": ([*OWN, "--set", "adapter.start_from=old.bin"], ("old.bin", "Convert it")),

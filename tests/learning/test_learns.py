@@ -46,3 +46,17 @@ def test_a_subject_is_carried_to_new_places(
         places = [place for place in PLACES for _ in range(2)]
         kept = np.mean([said == place for said, place in zip(judge.read(after).values["place"], places, strict=True)])
         assert kept >= 0.5
+
+
+@pytest.mark.timeout(400)
+def test_a_subject_is_learned_at_the_noise_levels_and_with_the_weights_of_edm(
+    photos: Path, judges: dict[str, Judge], tmp_path: Path
+) -> None:
+    settings = ["training.steps=80", "optimizer.lr=1e-3"]
+    out = trained(photos, tmp_path / "run", *settings, preset="maquette64-subject-lora-edm")
+    after = painted("maquette-64", out, [f"a photo of sks mug {phrase}" for phrase in PLACES.values()], 2, 12)
+    before = painted("maquette-64", None, [f"a photo of a mug {phrase}" for phrase in PLACES.values()], 2, 12)
+    for judge in judges.values():
+        real = judge.instance_features(unseen())
+        gain = likeness(judge.instance_features(after), real) - likeness(judge.instance_features(before), real)
+        assert gain > 0.15
