@@ -22,6 +22,7 @@ from benchmarks.speed.transforms import stand_in
 from maquette.adapters.attach import attach
 from maquette.config.load import load_config
 from maquette.config.schema import RunConfig, resolved
+from maquette.families.allocation import keep_freed_memory
 from maquette.families.load import load_family
 from maquette.families.placement import choose_device, choose_dtype
 from maquette.families.quantized import num_parameters
@@ -76,7 +77,7 @@ def settings(spec: dict) -> RunConfig:
 
 
 def bare(spec: dict) -> None:
-    """Frozen UNet and adapter on fixed tensors: forward, backward, AdamW, and nothing else."""
+    """Frozen UNet and adapter on fixed tensors: forward, backward, AdamW, nothing else; memory is kept as in a run."""
     config = resolved(settings(spec), pictures=1)
     device = choose_device("auto")
     family = load_family(spec["base"], device=str(device), precision=spec["precision"])
@@ -91,6 +92,7 @@ def bare(spec: dict) -> None:
     channels = family.pipeline().unet.config["in_channels"]
     x, target = torch.randn(2, spec["batch"], channels, side, side, device=device)
     t = torch.linspace(0, 900, spec["batch"], device=device).round()
+    keep_freed_memory(device)
     while True:
         with runtime.forward():
             loss = (family.predict(x, t, cond).float() - target).square().mean()
