@@ -18,13 +18,15 @@ class Arm:
     """One way to train.
 
     bare: frozen UNet and adapter on fixed tensors, forward, backward, AdamW, nothing else. maquette: `maquette train`.
-    example: the public script, as it is. precision "auto" is each one's default: the script's is fp32.
+    example: the public script, as it is. precision "auto" is each one's default: the script's is fp32. keeps_memory:
+    whether a bare step keeps the memory that it frees, as `maquette train` does.
     """
 
     label: str
     kind: Kind
     precision: Precision = "auto"
     adapter: Literal["lora", "dora"] = "lora"
+    keeps_memory: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,7 @@ SETTINGS: Mapping[Size, Setting] = {
 COMPARISONS: Mapping[str, Sequence[Arm]] = {
     "loop": (Arm("bare step", "bare"), Arm("maquette train", "maquette")),
     "precision": (Arm("bare step, fp32", "bare", "fp32"), Arm("bare step, bf16", "bare", "bf16")),
+    "memory": (Arm("memory given back", "bare", keeps_memory=False), Arm("memory kept", "bare")),
     "dora": (Arm("LoRA", "maquette"), Arm("DoRA", "maquette", adapter="dora")),
     "example": (
         Arm("diffusers example, fp32", "example"),

@@ -77,7 +77,14 @@ def settings(spec: dict) -> RunConfig:
 
 
 def bare(spec: dict) -> None:
-    """Frozen UNet and adapter on fixed tensors: forward, backward, AdamW, nothing else; memory is kept as in a run."""
+    """One bare step after the other."""
+    step = bare_step(spec)
+    while True:
+        step()
+
+
+def bare_step(spec: dict) -> Callable[[], None]:
+    """Frozen UNet and adapter on fixed tensors: forward, backward, AdamW, and nothing else."""
     config = resolved(settings(spec), pictures=1)
     device = choose_device("auto")
     family = load_family(spec["base"], device=str(device), precision=spec["precision"])
@@ -92,13 +99,17 @@ def bare(spec: dict) -> None:
     channels = family.pipeline().unet.config["in_channels"]
     x, target = torch.randn(2, spec["batch"], channels, side, side, device=device)
     t = torch.linspace(0, 900, spec["batch"], device=device).round()
-    keep_freed_memory(device)
-    while True:
+    if spec["keeps_memory"]:
+        keep_freed_memory(device)
+
+    def step() -> None:
         with runtime.forward():
             loss = (family.predict(x, t, cond).float() - target).square().mean()
         loss.backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
+
+    return step
 
 
 def maquette(spec: dict) -> None:
