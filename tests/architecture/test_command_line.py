@@ -40,7 +40,7 @@ FROZEN = {
         "--device",
         "--out",
     ],
-    "fuse": ["--adapter", "--base", "--out", "--scale", "--precision", "--tokenizer"],
+    "fuse": ["--adapter", "--base", "--out", "--scale", "--precision", "--tokenizer", "--prior"],
     "generate": [
         "PROMPTS",
         "--prompts",

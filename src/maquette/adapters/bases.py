@@ -8,6 +8,7 @@ from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 from maquette.adapters.keys import Layout, layout_of
+from maquette.families.kandinsky.prior import blank_prior
 from maquette.families.load import detect, loader, locate
 from maquette.families.parts import blank_unet
 from maquette.families.published import own_config, published_config, read_header
@@ -38,6 +39,8 @@ def layout_of_base(base: str) -> Layout:
         config = own_config(header) or published_config(header)
         return layout_from(config["unet"], config["text_encoders"], str(path))
     loader(detect(path))  # raises for a family that is not known
+    if (path / "prior").is_dir():
+        return layout_of({"denoiser": blank_prior(path / "prior")})
     encoders = [folder for folder in (path / "text_encoder", path / "text_encoder_2") if folder.is_dir()]
     configs = [read_json(folder / "config.json") for folder in encoders]
     return layout_from(read_json(path / "unet" / "config.json"), configs, str(path))

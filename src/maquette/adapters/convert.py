@@ -90,12 +90,13 @@ def fuse_into(
     *,
     precision: Precision = "fp32",
     tokenizer: str | None = None,
+    prior: str | None = None,
 ) -> None:
     """Write a base with adapters, each at its strength, multiplied into its weights.
 
     target: a new folder for diffusers, or a name ending in .safetensors for a single file in the original layout.
     precision: of the denoiser and the text encoders; the autoencoder keeps the base's. tokenizer: vocabulary for a
-    single-file base.
+    single-file base. prior: that of a decoder of Kandinsky 2.2.
     Raises ConfigError where the target exists, and what loading, reading and writing raise.
     """
     if target.exists():
@@ -107,7 +108,12 @@ def fuse_into(
             f"--out {target}: one file holds no tokenizer, so no new tokens ({some([t.name for t in tokens])}). Give a "
             "folder; or name the adapter's file itself with --adapter, and use the embedding file beside the result."
         )
-    family = load_family(base, tokenizer=tokenizer)
+    family = load_family(base, tokenizer=tokenizer, prior=prior)
+    one_file = target.suffix == ".safetensors"
+    if one_file and not isinstance(family, StableDiffusion | StableDiffusionXL):
+        raise ConfigError(
+            f"--out {target}: there is no layout of one file for this base ({family.name}). Give a folder."
+        )
     layout = layout_of(family.modules)
     family = knowing(family, tokens)
     worn = [Worn(read_adapter(path, layout).delta, strength) for path, _, strength in parts if path is not None]
@@ -118,7 +124,7 @@ def fuse_into(
     for name, module in family.modules.items():
         if name != "vae":
             module.to(dtype=DTYPES[precision])
-    if target.suffix == ".safetensors":
+    if one_file:
         assert isinstance(family, StableDiffusion | StableDiffusionXL)
         write_tensors(target, single_file.tensors_of(family), single_file.metadata_of(family))
     else:

@@ -16,6 +16,9 @@ def fuse(
     scale: Scales = None,
     precision: Annotated[Literal["fp32", "fp16"], typer.Option("--precision", help="Of the new weights.")] = "fp32",
     tokenizer: Annotated[str | None, typer.Option("--tokenizer", help="Vocabulary for a single-file base.")] = None,
+    prior: Annotated[
+        str | None, typer.Option("--prior", help="Prior of a Kandinsky decoder: a folder or hub id.")
+    ] = None,
 ) -> None:
     """Multiply adapters into a copy of their base and save it: DoRA, LoHa and LoKr too, without loss.
 
@@ -27,5 +30,5 @@ def fuse(
 
     from maquette.adapters.convert import fuse_into  # here, since it imports torch
 
-    fuse_into(base, adapters, out, precision=precision, tokenizer=tokenizer)
+    fuse_into(base, adapters, out, precision=precision, tokenizer=tokenizer, prior=prior)
     typer.echo(f"{out}: {base} with {', '.join(path.name for path, _ in adapters)}.")

@@ -14,6 +14,7 @@ from diffusers import (
 from tests.contract import tiny
 
 from maquette.adapters.about import About
+from maquette.adapters.convert import convert, fuse_into
 from maquette.adapters.delta import LowRank, Place, Update
 from maquette.adapters.export import export_both
 from maquette.adapters.keys import layout_of
@@ -23,7 +24,7 @@ from maquette.adapters.worn import Worn, worn
 from maquette.data.cache import Cache
 from maquette.data.encode import encoders
 from maquette.diffusion.weighting import min_snr, uniform
-from maquette.errors import ModelError
+from maquette.errors import ConfigError, ModelError
 from maquette.families.load import load_family
 from maquette.generation.sample import Request, painter, to_picture
 from maquette.training.objective import denoising, drawn
@@ -202,6 +203,30 @@ def test_an_exported_lora_opens_in_diffusers(family, tmp_path):
     output = theirs(x, t, None, added_cond_kwargs=dict(cond)).sample[:, :4]
     torch.testing.assert_close(output, ours, rtol=1e-4, atol=1e-5)
     assert not torch.allclose(ours, before, rtol=1e-2)
+
+
+@torch.no_grad()
+def test_adapters_are_fused_and_converted_without_their_run(family, tmp_path):
+    decoder, prior = tiny.save("kandinsky-decoder", tmp_path / "d"), tiny.save("kandinsky-prior", tmp_path / "p")
+    delta = some_update(family, "denoiser", seed=2)
+    paths = export_both(tmp_path / "dog", delta, layout_of(family.modules), About(title="dog"))
+    fuse_into(str(decoder), [(paths["kohya"], 1.0)], tmp_path / "fused", prior=str(prior))
+    cond, x, t = encoded(family).cond, torch.randn(2, 4, 8, 8), torch.tensor([3.0, 500.0])
+    fused = load_family(tmp_path / "fused", prior=str(prior))
+    with worn(family.modules, [Worn(delta)]):
+        torch.testing.assert_close(fused.predict(x, t, cond), family.predict(x, t, cond), rtol=1e-4, atol=1e-4)
+    with pytest.raises(ConfigError, match="no layout of one file for this base"):
+        fuse_into(str(decoder), [(paths["kohya"], 1.0)], tmp_path / "one.safetensors", prior=str(prior))
+
+    meant = export_both(
+        tmp_path / "word",
+        some_update(family.prior, "denoiser", 3),
+        layout_of(family.prior.modules),
+        About(title="word"),
+    )
+    for base, file in ((decoder, paths["kohya"]), (prior, meant["kohya"])):
+        read = convert(file, tmp_path / f"{file.stem}-converted.safetensors", "diffusers", base=str(base))
+        assert len(read.delta) > 0
 
 
 @torch.no_grad()

@@ -214,6 +214,11 @@ def load(folder: Path, options: parts.Options) -> KandinskyPrior:
 
 def read_prior(folder: Path, options: parts.Options, dtype: torch.dtype) -> PriorTransformer:
     """The denoiser in ``folder``."""
+    tensors = tensors_in(folder, options.variant)
+    return parts.fill_denoiser(blank_prior(folder), tensors, options, dtype, str(folder))
+
+
+def blank_prior(folder: Path) -> PriorTransformer:
+    """The denoiser of the config in ``folder``, without weights."""
     settings = parts.model_settings(PriorTransformer, read_json(folder / "config.json"), str(folder))
-    prior = blank(lambda: PriorTransformer(**settings), str(folder))
-    return parts.fill_denoiser(prior, tensors_in(folder, options.variant), options, dtype, str(folder))
+    return blank(lambda: PriorTransformer(**settings), str(folder))
