@@ -9,6 +9,7 @@ from maquette.errors import ConfigError
 
 if TYPE_CHECKING:
     from maquette.config.schema import RunConfig
+    from maquette.runs.rundir import RunDir
 
 Source = Annotated[
     Path | None, typer.Argument(metavar="SOURCE", help="A folder of pictures, or a TOML file (see `maquette init`).")
@@ -32,12 +33,21 @@ Push = Annotated[
 ]
 
 
+Sources = Annotated[
+    list[Path] | None,
+    typer.Argument(metavar="SOURCE...", help="A folder of pictures, or a TOML file (see `maquette init`), or several."),
+]
+Presets = Annotated[
+    list[str] | None, typer.Option("--preset", help="Start from a recipe (see `maquette presets`), or several.")
+]
+
+
 def train(  # noqa: PLR0913 - one parameter for each flag
-    source: Source = None,
+    source: Sources = None,
     prompt: Prompt = None,
     base: Base = None,
     out: Out = None,
-    preset: Preset = None,
+    preset: Presets = None,
     device: Device = None,
     set_: Set = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out from its checkpoint.")] = False,
@@ -47,17 +57,26 @@ def train(  # noqa: PLR0913 - one parameter for each flag
 
     Defaults, then --preset, the TOML file, the flags, and --set: later ones win.
 
+    Several TOML files, or several presets, are runs one after the other, each in a folder of its name in --out.
+
     `maquette config` with the same arguments shows what they come to.
     """
-    if resume and source is None and preset is None:
+    sources, presets = source or [], preset or []
+    if len(sources) > 1 or len(presets) > 1 or (resume and not sources and not presets and is_series(out)):
+        from maquette.cli.series import train_series
+
+        train_series(sources, presets, (prompt, base, out, device, set_), resume=resume, push=push)
+        return
+    one, recipe = next(iter(sources), None), next(iter(presets), None)
+    if resume and one is None and recipe is None:
         if out is None:
             raise ConfigError("--resume: which run? Name its folder with --out, as when it began.")
-        source = out / "config.toml"
+        one = out / "config.toml"
     from maquette.config.load import require_pictures
     from maquette.training.launch import num_launched
 
     def settings() -> tuple["RunConfig", Path]:
-        config, folder = read_settings(source, prompt, base, out, preset, device, set_)
+        config, folder = read_settings(one, prompt, base, out, recipe, device, set_)
         require_pictures(config)
         return config, folder
 
@@ -77,6 +96,18 @@ def train(  # noqa: PLR0913 - one parameter for each flag
         address = publish(directory, target) if target is not None else None
     if not processes.is_first:
         return
+    tell(directory)
+    if address is not None:
+        typer.echo(f"Published: {address}")
+
+
+def is_series(out: Path | None) -> bool:
+    """Whether a folder is that of several runs."""
+    return out is not None and (out / "series").is_dir()
+
+
+def tell(directory: "RunDir") -> None:
+    """Say what came out of a run, and where it is."""
     from maquette.runs.best import read_best
 
     made = sorted(path for path in directory.export.iterdir() if path.suffix == ".safetensors" or path.name == "model")
@@ -84,8 +115,6 @@ def train(  # noqa: PLR0913 - one parameter for each flag
     typer.echo(f"Report: {directory.report}\nTrained: {', '.join(map(str, made))}")
     if (best := read_best(directory)) is not None:
         typer.echo(f"Best: {directory.best} (step {best.step}). {' '.join(best.findings)}")
-    if address is not None:
-        typer.echo(f"Published: {address}")
 
 
 def read_settings(

@@ -75,6 +75,8 @@ def _complete(
             f"{target}: holds class images that were made for another prompt than class_images.prompt, or by another "
             f"base: {some(other)}. Name another class_images.folder, or move them away."
         )
+    if not missing:
+        return
     with painter(family) as paint:
         for done, i in enumerate(missing, 1):
             write_picture(paths[i], paint(requests[i]), settings_of(requests[i], made_with))

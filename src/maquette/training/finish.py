@@ -120,7 +120,8 @@ def exported(job: Job, folder: Path, name: str) -> list[Exported]:
 def _write_model(job: Job, folder: Path, name: str) -> list[Path]:
     """A diffusers folder, and on request one file, in the precision that was asked for; training goes on in fp32."""
     dtype = DTYPES[job.config.output.precision]
-    before = {module: next(module.parameters()).dtype for module in job.family.modules.values()}
+    weights = {module: next(module.parameters(), None) for module in job.family.modules.values()}
+    before = {module: weight.dtype for module, weight in weights.items() if weight is not None}
     target = folder / "model"
     kept = (
         {param: param.detach().clone() for group in job.trainable.groups for param in group.params}

@@ -104,6 +104,8 @@ def painted(job: Job, run: RunDir, wanted: Sequence[tuple[Path, Request]]) -> It
 
     A picture's settings say the base and the run, as ``maquette generate --adapter RUN`` would.
     """
+    if not wanted:
+        return
     made_with = described(job.config.model, [(run.root, 1.0)])
     with as_exported(job), job.idle.present(), painter(job.family) as paint:
         for path, request in wanted:
