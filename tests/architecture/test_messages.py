@@ -34,6 +34,7 @@ SAID_BY = {
     "cli/app.py": ("train",),
     "cli/pretrain.py": ("world pretrain",),
     "cli/scoring.py": ("evaluate", "compare"),
+    "cli/series.py": ("train",),
     "cli/worn.py": ("generate", "fuse"),
     "config/": ("train", "plan", "config"),
     "config/suites.py": ("evaluate", "compare"),

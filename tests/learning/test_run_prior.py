@@ -3,6 +3,7 @@
 import pytest
 import torch
 from diffusers import KandinskyV22PriorPipeline
+from PIL import Image
 from safetensors.torch import load_file
 from tests.learning.small import PROMPT, events, maquette, paint, train
 
@@ -47,7 +48,7 @@ def test_an_adapter_of_a_prior_is_the_same_in_diffusers(photos, bases, tmp_path)
 
     log = events(run)
     assert len(log.of(Scored)) == 4  # of step 0 and of each step
-    assert sum("makes no pictures" in event.message for event in log.of(Warned)) == 1
+    assert sum("No previews are made" in event.message for event in log.of(Warned)) == 1
     assert not run.previews.exists()
     assert run.report.exists()
     assert "KandinskyV22PriorPipeline" in run.card.read_text()
@@ -63,6 +64,27 @@ def test_a_whole_prior_is_a_folder_that_diffusers_opens(photos, bases, tmp_path)
         name for name, value in ours.prior.named_parameters() if not value.equal(before.prior.get_parameter(name))
     }
     assert trained == {name for name, _ in ours.prior.named_parameters()} - {"clip_mean", "clip_std"}
+
+
+def test_previews_of_a_prior_with_a_decoder_are_pictures_of_what_it_learned(photos, bases, tmp_path):
+    base, decoder = bases("kandinsky-prior"), bases("kandinsky-decoder")
+    run = train(photos, base, tmp_path / "dog", model__decoder=str(decoder), preview__every=3)
+    first, last = (run.previews / f"step-{step:06d}-prompt-00-seed-0.png" for step in (0, 3))
+    assert first.read_bytes() != last.read_bytes()
+    told = {"PROMPT": PROMPT, "--base": decoder, "--prior": base, "--adapter": run.root, "--out": tmp_path / "made"}
+    flags = [part for name, value in told.items() for part in ((name, value) if name.startswith("-") else (value,))]
+    assert maquette("generate", *flags, "--steps", 2) == 0
+    [made] = [path for path in (tmp_path / "made").glob("*.png") if path.name != "grid.png"]
+    with Image.open(made) as generated, Image.open(last) as preview:
+        assert generated.tobytes() == preview.tobytes()
+
+
+def test_the_other_half_is_refused_where_it_means_nothing(bases):
+    prior = str(bases("kandinsky-prior"))
+    with pytest.raises(ModelError, match=r"model\.prior: means nothing to this base, a StableDiffusionPipeline"):
+        load_family(bases("sd1"), prior=prior)
+    with pytest.raises(ModelError, match=r"model\.decoder .* is a KandinskyV22PriorPipeline, and no decoder"):
+        load_family(prior, decoder=prior)
 
 
 def test_a_run_of_a_prior_goes_on_bit_for_bit(photos, bases, tmp_path):

@@ -5,7 +5,7 @@ From this table and kohya's come the hints for unknown keys, docs/flags.md and w
 
 from collections.abc import Mapping
 
-from maquette.config.answer import Foreign, needless, not_yet, refused, to
+from maquette.config.answer import Foreign, needless, refused, to
 from maquette.config.kohya import KOHYA
 
 _OPTIMIZERS: Mapping[str, object] = {"adamw": "adamw", "prodigy": "prodigy", "adamw8bit": "adamw8bit"}
@@ -24,8 +24,8 @@ REFERENCE: Mapping[str, Mapping[str, Foreign]] = {
     "Model": {
         "pretrained_model_name_or_path": to("model.base", note="`--base`"),
         "pretrained_vae_model_name_or_path": to("model.vae"),
-        "pretrained_decoder_model_name_or_path": not_yet("Kandinsky 2.2"),
-        "pretrained_prior_model_name_or_path": not_yet("Kandinsky 2.2"),
+        "pretrained_decoder_model_name_or_path": to("model.base", "model.decoder", note="decoder: of a prior"),
+        "pretrained_prior_model_name_or_path": to("model.base", "model.prior", note="prior: of a decoder"),
         "revision": to("model.revision"),
         "variant": to("model.variant"),
         "tokenizer_name": to("model.tokenizer"),

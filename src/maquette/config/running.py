@@ -43,6 +43,8 @@ class ModelConfig(Section):
     prior: LocalOrHub | None = None
     """Folder or hub id of the prior, for a decoder of Kandinsky 2.2: its image encoder embeds the training pictures,
     and it makes embeddings of prompts. Source: S4."""
+    decoder: LocalOrHub | None = None
+    """Folder or hub id of the decoder, for a prior of Kandinsky 2.2: with it, previews are pictures. Source: S4."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """How frozen weights and activations are held; what is trained is always fp32. "auto" is bf16 where the device has
     it and the denoiser is larger than 100 M parameters, else fp32. Source: measured."""

@@ -85,7 +85,7 @@ def role(name: str) -> Role:
         return "denoiser"
     if name.startswith("text_encoder"):
         return "text"
-    return "prompts" if name.startswith("prior") else "image"
+    return "prompts" if name.startswith(("prior", "decoder")) else "image"
 
 
 def encoders(family: Family, cache: Cache, device: torch.device, *, clip_skip: int = 0) -> Encoders:

@@ -2,7 +2,7 @@
 
 import importlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -24,8 +24,8 @@ FAMILIES: Mapping[str, str] = {
 }
 """The pipeline class that model_index.json names -> "module:function", a Loader. Imported when it is used."""
 
-PRIOR = "KandinskyV22PriorPipeline"
-"""The pipeline class of a prior, which a decoder has beside it."""
+HALVES: Mapping[str, str] = {"prior": "KandinskyV22PriorPipeline", "decoder": "KandinskyV22Pipeline"}
+"""The settings of [model] that name the other half of a model -> its pipeline class."""
 
 EMBEDDED: Mapping[str, Path] = {"maquette-64": Path(__file__).parent.parent / "embedded" / "weights" / "maquette-64"}
 """Base models that come with the package."""
@@ -45,6 +45,7 @@ def load_family(  # noqa: PLR0913 - one parameter for each setting of [model]
     vae: str | None = None,
     tokenizer: str | None = None,
     prior: str | None = None,
+    decoder: str | None = None,
     clip_skip: int = 0,
     quantize: Quantization = "none",
 ) -> Family:
@@ -54,24 +55,28 @@ def load_family(  # noqa: PLR0913 - one parameter for each setting of [model]
     revision, variant: of a hub id; a variant ("fp16") also of a folder.
     vae: folder or hub id of an autoencoder to use instead of the base's own.
     tokenizer: folder or hub id with the vocabulary, for a single file, which has none.
-    prior: folder or hub id of the prior that a decoder of Kandinsky 2.2 needs.
+    prior, decoder: folder or hub id of the other half of Kandinsky 2.2; a decoder needs it, a prior for pictures.
     clip_skip: how many of the text encoders' last layers to leave out.
     quantize: how the denoiser's linear layers are held; only adapters can then be trained.
     Raises ModelError, or ConfigError for a device or precision that there is not, or MissingDependencyError where
     quantizing needs a package, saying what to do.
     """
+    place = choose_device(device)
+    named = {half: name for half, name in (("prior", prior), ("decoder", decoder)) if name is not None}
+    folders = {half: half_folder(half, name, variant, weights=place.type != "meta") for half, name in named.items()}
     options = Options(
-        device=choose_device(device),
+        device=place,
         precision=precision,
         variant=variant,
         vae=None if vae is None else part_folder(vae, "vae"),
-        prior=None if prior is None else half_folder(prior, variant, weights=choose_device(device).type != "meta"),
+        **folders,
         clip_skip=clip_skip,
         quantize=quantize,
     )
     check_quantize(quantize, options.device)
     path = locate(str(base), revision, variant, weights=options.device.type != "meta")
     if path.is_file():
+        check_halves("single file", list(named))
         if revision or variant:
             raise ModelError(f"{path}: is one file, which has no revision or variant; leave them out.")
         from maquette.families import single_file  # here, since it imports every family
@@ -79,7 +84,8 @@ def load_family(  # noqa: PLR0913 - one parameter for each setting of [model]
         return single_file.load(path, options, None if tokenizer is None else part_folder(tokenizer, "tokenizer"))
     if tokenizer is not None:
         raise ModelError(f"{path}: has a tokenizer of its own; leave model.tokenizer (--tokenizer) out.")
-    return loader(detect(path))(path, options)
+    check_halves(kind := detect(path), list(named))
+    return loader(kind)(path, options)
 
 
 def load_model(model: ModelConfig, *, device: str, precision: Precision | None = None) -> Family:
@@ -93,6 +99,7 @@ def load_model(model: ModelConfig, *, device: str, precision: Precision | None =
         vae=model.vae,
         tokenizer=model.tokenizer,
         prior=model.prior,
+        decoder=model.decoder,
         clip_skip=model.clip_skip,
         quantize=model.quantize,
     )
@@ -157,16 +164,25 @@ def part_folder(name: str, part: str) -> Path:
     return path / part if (path / part).is_dir() else path
 
 
-def half_folder(name: str, variant: str | None, *, weights: bool) -> Path:
+def half_folder(half: str, name: str, variant: str | None, *, weights: bool) -> Path:
     """The diffusers folder of the half of a model that stands beside the base; as ``locate`` finds it.
 
-    Raises ModelError where it is no prior of Kandinsky 2.2.
+    half: a key of ``HALVES``. Raises ModelError where it is another kind of model.
     """
     path = locate(name, None, variant, weights=weights)
     kind = detect(path) if path.is_dir() else "single file"
-    if kind != PRIOR:
-        raise ModelError(f"model.prior {name}: is a {kind}, and no prior of Kandinsky 2.2 ({PRIOR}). Give one.")
+    if kind != HALVES[half]:
+        raise ModelError(
+            f"model.{half} {name}: is a {kind}, and no {half} of Kandinsky 2.2 ({HALVES[half]}). Give one."
+        )
     return path
+
+
+def check_halves(kind: str, named: Sequence[str]) -> None:
+    """Raise ModelError for another half than the one that a base of this pipeline class can stand beside."""
+    others = [half for half in HALVES if kind in HALVES.values() and HALVES[half] != kind]
+    if odd := [f"model.{half}" for half in named if half not in others]:
+        raise ModelError(f"{', '.join(odd)}: means nothing to this base, a {kind}. Leave it out.")
 
 
 def detect(folder: Path) -> str:

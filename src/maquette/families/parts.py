@@ -40,7 +40,8 @@ logger = logging.getLogger(__name__)
 class Options:
     """How a checkpoint is to be loaded.
 
-    vae: folder of an autoencoder that replaces the checkpoint's own. prior: folder of a decoder's prior.
+    vae: folder of an autoencoder that replaces the checkpoint's own. prior, decoder: folder of the other
+    half, for a decoder or a prior.
     variant: which weight files, such as "fp16". clip_skip: how many of the text encoders' last layers to leave out.
     quantize: how the denoiser's linear layers are held.
     """
@@ -50,6 +51,7 @@ class Options:
     variant: str | None = None
     vae: Path | None = None
     prior: Path | None = None
+    decoder: Path | None = None
     clip_skip: int = 0
     quantize: Quantization = "none"
 

@@ -91,7 +91,7 @@ def described(model: ModelConfig, adapters: Sequence[tuple[Path, float]]) -> dic
     return {
         "base": Path(model.base).name,
         "vae": None if model.vae is None else Path(model.vae).name,
-        **({} if model.prior is None else {"prior": Path(model.prior).name}),
+        **{half: Path(name).name for half in ("prior", "decoder") if (name := getattr(model, half)) is not None},
         "precision": model.precision,
         "quantize": model.quantize,
         "adapters": [[_called(path), strength] for path, strength in adapters],
@@ -127,6 +127,7 @@ def make_pictures(maker: Maker, requests: Sequence[Request], out: Path) -> Path:
     newest = {"the adapter": max((file.stat().st_mtime for file in files), default=0.0)}
     newest["the base"] = written(maker.model().base)
     newest["the prior"] = written(maker.model().prior or "")
+    newest["the decoder"] = written(maker.model().decoder or "")
     paths = [out / name_of(request) for request in requests]
     made_with = maker.described()
     settings = [settings_of(request, made_with) for request in requests]

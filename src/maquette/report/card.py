@@ -5,11 +5,12 @@ import yaml
 from maquette.config.adapter import LowRankConfig
 from maquette.report.choice import choice_of
 from maquette.report.facts import Facts, Preview
+from maquette.report.halves import how_to_use
 from maquette.report.html import key_numbers
 from maquette.report.pictures import FOLDER
 from maquette.report.read import read_facts
 from maquette.report.settings import changed, settings_of
-from maquette.report.usage import notes, usages
+from maquette.report.usage import notes
 from maquette.report.words import count_of, what_it_is
 from maquette.runs.files import write_text
 from maquette.runs.names import DRIFT
@@ -121,7 +122,7 @@ def _gallery_section(gallery: list[Preview], run: RunDir) -> list[str]:
 
 
 def _use_section(facts: Facts) -> list[str]:
-    shown = usages(facts.subject)
+    shown = how_to_use(facts.subject)
     if not shown:
         return []
     parts = ["## How to use it", *(f"> {note}" for note in notes(facts.subject))]

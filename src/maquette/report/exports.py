@@ -24,6 +24,7 @@ class Export:
     name: relative to the run's folder, with forward slashes. kind: the dialect of an adapter file, the rows of new
     tokens, a whole model as one checkpoint, or a whole model as a folder in diffusers' layout. num_bytes: of everything
     in it. tensors: of new tokens, the names of their rows. end_token: the id at which text encoders must pool.
+    of: what the files say of the base, as kohya's metadata call it; of a folder, the class of its pipeline.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Export:
     algorithm: str = "lora"
     tensors: tuple[str, ...] = ()
     end_token: int | None = None
+    of: str = ""
 
     @property
     def file_name(self) -> str:
@@ -78,22 +80,32 @@ def _header(file: Path) -> dict[str, dict[str, object]]:
     return told
 
 
+def _pipeline_in(index: Path) -> str:
+    try:
+        return str(json.loads(index.read_text(encoding="utf-8")).get("_class_name", ""))
+    except (ValueError, AttributeError, OSError) as error:
+        raise CheckpointError(f"{index}: is damaged: it is no JSON object.") from error
+
+
 def _export(path: Path, run: Path) -> Export | None:
     name = path.relative_to(run).as_posix()
     if path.is_dir():
-        if not (path / "model_index.json").is_file():
+        index = path / "model_index.json"
+        if not index.is_file():
             return None
-        return Export(name, "folder", sum(file.stat().st_size for file in path.rglob("*") if file.is_file()))
+        size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+        return Export(name, "folder", size, of=_pipeline_in(index))
     if path.suffix != ".safetensors" or path.name.startswith("."):
         return None
     metadata, size = read_metadata(path), path.stat().st_size
+    of = metadata.get("ss_base_model_version", "")
     match metadata.get("maquette.dialect"):
         case "kohya":
             arguments = json.loads(metadata.get("ss_network_args", "{}"))
             algorithm = str(arguments.get("algo", "lora")).replace("locon", "lora")
-            return Export(name, "kohya", size, arguments.get("dora_wd") == "True", algorithm)
+            return Export(name, "kohya", size, arguments.get("dora_wd") == "True", algorithm, of=of)
         case "diffusers":
-            return Export(name, "diffusers", size)
+            return Export(name, "diffusers", size, of=of)
         case "embedding":
             tensors = tuple(sorted(key for key in _header(path) if key != "__metadata__"))
             end = metadata.get("maquette.end_token")

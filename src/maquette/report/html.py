@@ -14,11 +14,12 @@ from maquette.report.choice import choice_of
 from maquette.report.curves import charts_of, last_loss
 from maquette.report.facts import Facts
 from maquette.report.grid import Row, grid_of
+from maquette.report.halves import how_to_use
 from maquette.report.pareto import pareto_of
 from maquette.report.pictures import Embedded, embed
 from maquette.report.read import read_facts
 from maquette.report.settings import changed, settings_of
-from maquette.report.usage import notes, usages
+from maquette.report.usage import notes
 from maquette.report.words import bytes_in_words, duration, number, pace, what_it_is
 from maquette.runs.files import write_text
 from maquette.runs.rundir import RunDir
@@ -56,7 +57,7 @@ def render(facts: Facts) -> str:
         charts=charts_of(facts),
         pareto=pareto_of(facts),
         choice=choice_of(facts),
-        usages=usages(facts.subject),
+        usages=how_to_use(facts.subject),
         notes=notes(facts.subject),
         groups=groups,
         changed=changed(groups),

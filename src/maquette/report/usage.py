@@ -83,7 +83,7 @@ def notes(subject: Subject) -> list[str]:
 
 def _adapter(subject: Subject) -> Iterator[Usage]:
     kohya, diffusers, rows = subject.first("kohya"), subject.first("diffusers"), subject.first("embedding")
-    command = f"maquette generate {_word(subject.example)} --adapter {_word(subject.run)}"
+    command = f"maquette generate {word(subject.example)} --adapter {word(subject.run)}"
     scale = "--scale 0.8 weakens the adapter, 1 is as it was trained." if kohya else ""
     words = f"{' and '.join(subject.tokens)} in the prompt calls the new tokens." if rows else ""
     yield Usage(
@@ -143,15 +143,15 @@ def _diffusers_code(subject: Subject) -> str:
     loading, second = [], False
     if diffusers:
         folder = "/".join(part for part in (subject.run, diffusers.folder) if part)
-        loading.append(f"pipeline.load_lora_weights({_quoted(folder)}, weight_name={_quoted(diffusers.file_name)})")
+        loading.append(f"pipeline.load_lora_weights({quoted(folder)}, weight_name={quoted(diffusers.file_name)})")
     if rows:
         second = "clip_g" in rows.tensors
         names = json.dumps([token for tokens in subject.tokens.values() for token in tokens])
-        loading.append(f"rows = load_file({_quoted(f'{subject.run}/{rows.name}')})")
+        loading.append(f"rows = load_file({quoted(f'{subject.run}/{rows.name}')})")
         for tensor in rows.tensors[::-1]:  # clip_l comes before clip_g
             end = "_2" if tensor == "clip_g" else ""
             parts = f"text_encoder=pipeline.text_encoder{end}, tokenizer=pipeline.tokenizer{end}"
-            loading.append(f"pipeline.load_textual_inversion(rows[{_quoted(tensor)}], token={names}, {parts})")
+            loading.append(f"pipeline.load_textual_inversion(rows[{quoted(tensor)}], token={names}, {parts})")
     end_token = rows.end_token if rows and second else None
     return _pipeline_code(subject, _base_expression(subject.base), loading, end_token)
 
@@ -161,11 +161,11 @@ def _whole_model(subject: Subject) -> Iterator[Usage]:
     whole = folder or checkpoint
     assert whole is not None
     path = f"{subject.run}/{whole.name}"
-    command = f"maquette generate {_word(subject.example)} --base {_word(path)}"
+    command = f"maquette generate {word(subject.example)} --base {word(path)}"
     yield Usage("maquette", whole.name, "The whole model, to be used like any other base.", command, "sh")
     if folder:
         yield Usage(
-            "diffusers", folder.name, "", _pipeline_code(subject, _quoted(f"{subject.run}/{folder.name}")), "python"
+            "diffusers", folder.name, "", _pipeline_code(subject, quoted(f"{subject.run}/{folder.name}")), "python"
         )
     missing = "They need one file: train with output.single_file = true to have it written as well."
     text = f"Put {checkpoint.file_name} among the checkpoints." if checkpoint else missing
@@ -199,21 +199,22 @@ def _pipeline_code(subject: Subject, model: str, loading: Sequence[str] = (), en
         f"pipeline = AutoPipelineForText2Image.from_pretrained(model{half}{second})",
         *loading,
         *place,
-        f"picture = pipeline({_quoted(written_out(subject.example, subject.tokens))}).images[0]",
+        f"picture = pipeline({quoted(written_out(subject.example, subject.tokens))}).images[0]",
     ]
     return "\n".join(lines)
 
 
 def _base_expression(base: Base) -> str:
     """The base in Python; a local one by its bare name, since its path is nobody's business."""
-    return f"EMBEDDED[{_quoted(base.name)}]" if base.kind == "embedded" else _quoted(base.name)
+    return f"EMBEDDED[{quoted(base.name)}]" if base.kind == "embedded" else quoted(base.name)
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
+    """A text as Python writes it."""
     return json.dumps(text, ensure_ascii=False)
 
 
-def _word(text: str) -> str:
+def word(text: str) -> str:
     """A text as one word of a shell: in the double quotes that people and all shells know, where these are enough."""
     if re.fullmatch(r"[\w./-]+", text):
         return text

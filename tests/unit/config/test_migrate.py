@@ -230,10 +230,14 @@ def test_s3_lora(tmp_path: Path):
 )
 def test_s4_kandinsky(script: str, lr: float, more: str, kind: str, tmp_path: Path):
     config = loaded(migrated(S4.format(script=script, lr=lr, more=more)), tmp_path)
-    assert config.model.base == f"kandinsky-community/kandinsky-2-2-{script.partition('_')[0]}"
+    half = script.partition("_")[0]
+    assert config.model.base == f"kandinsky-community/kandinsky-2-2-{half}"
+    others = {"prior": config.model.decoder, "decoder": config.model.prior}
+    assert others[half] == f"kandinsky-community/kandinsky-2-2-{'decoder' if half == 'prior' else 'prior'}"
     assert (config.adapter.kind, config.denoiser_lr) == (kind, lr)
     assert (config.training.steps, config.training.gradient_accumulation, config.training.seed) == (15000, 4, 42)
-    assert (config.data.dataset, config.data.resolution) == ("lambdalabs/pokemon-blip-captions", 768)
+    assert config.data.dataset == "lambdalabs/pokemon-blip-captions"
+    assert config.data.resolution == (768 if half == "decoder" else None)
     assert config.checkpoints.keep == 3
     if kind == "lora":
         assert (config.adapter.rank, config.preview.prompts) == (4, ("cute dragon creature",))

@@ -144,7 +144,13 @@ accelerate launch train_dreambooth_lora_sdxl_advanced.py \\
   --train_text_encoder_ti --lr_scheduler=constant --lr_warmup_steps=0 --rank=32 --seed=0 --repeats=1 """
 
 # The sources' settings as flags of the script they were run with; what these leave out is the script's default.
+S4 = "python train_text_to_image_{}.py --dataset_name=pictures --resolution=768 --train_batch_size=1 "
+S4 += "--gradient_accumulation_steps=4 --max_train_steps=15000 --max_grad_norm=1 --checkpoints_total_limit=3 "
+S4 += '--lr_scheduler="constant" --lr_warmup_steps=0 --seed=42 --learning_rate='
+
 COMMANDS = {
+    "kandinsky22prior-style-lora": S4.format("prior_lora") + "1e-04 --lora_rank=4",
+    "kandinsky22prior-style-full": S4.format("prior") + "1e-05",
     "sdxl-subject-lora-pivotal": ADVANCED
     + "--train_batch_size=4 --learning_rate=1e-4 --text_encoder_lr=3e-4 --optimizer=adamw --snr_gamma=5.0 "
     "--max_train_steps=1000",
@@ -222,7 +228,8 @@ def test_a_preset_is_what_its_sources_command_comes_to(name: str, tmp_path: Path
 
 def test_families_goals_and_methods_are_all_there():
     parts = [set(column) for column in zip(*(name.split("-")[:3] for name in preset_names()), strict=True)]
-    families, methods = {"sd1", "sd2", "sdxl", "maquette64"}, {"lora", "dora", "full", "inversion"}
+    families = {"sd1", "sd2", "sdxl", "maquette64", "kandinsky22prior"}
+    methods = {"lora", "dora", "full", "inversion"}
     assert parts == [families, {"subject", "style", "face"}, methods]
 
 

@@ -81,10 +81,10 @@ def _outcomes(asked: Asked) -> Iterator[Outcome]:
     if script.defaults:
         yield Setting("adapter.kind", script.adapter, script.name, is_default=True)
     if script.kandinsky:
-        base = DECODER if script.kandinsky == "decoder" else PRIOR
-        yield Setting("model.base", base, f"default of {script.name}", is_default=True)
-        if REFERENCE["Model"]["pretrained_decoder_model_name_or_path"].status == "not yet":
-            yield Remark("not yet", script.name, "training Kandinsky 2.2; the file is ready for when it is.")
+        halves = {"decoder": DECODER, "prior": PRIOR}
+        for half, name in halves.items():
+            key = "model.base" if half == script.kandinsky else f"model.{half}"
+            yield Setting(key, name, f"default of {script.name}", is_default=True)
     if script.trainer == "kohya":
         yield from implied(asked)
     for flag in asked.given.values():

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from maquette.config.answer import Foreign
-from maquette.config.foreign import REFERENCE, foreign
+from maquette.config.foreign import foreign
 from maquette.config.migration.command import Given
 from maquette.config.migration.plan import Asked, Outcome, Remark, Setting, is_true, plain, typed
 
@@ -32,6 +32,10 @@ def _sides(flag: Given, asked: Asked) -> Iterator[Outcome]:
 
 
 def _resolution(flag: Given, asked: Asked) -> Iterator[Outcome]:
+    if asked.script.kandinsky == "prior":
+        if not flag.is_default:
+            yield Remark("needless", flag.said, "the prior sees pictures as CLIP does, at 224; the script ignores it.")
+        return
     if asked.number("height") and asked.number("width"):
         if not flag.is_default:
             yield Remark("needless", flag.said, "height and width decide.")
@@ -248,13 +252,8 @@ def _trackers(flag: Given, _: Asked) -> Iterator[Outcome]:
 
 
 def _kandinsky(flag: Given, asked: Asked) -> Iterator[Outcome]:
-    entry = REFERENCE["Model"][flag.name]
-    if entry.keys:
-        yield from plain(flag, entry)
-    elif asked.script.kandinsky and asked.script.kandinsky in flag.name:
-        yield typed("model.base", flag.value, flag)
-    else:
-        yield Remark("not yet", flag.said, entry.note)
+    half = flag.name.split("_")[1]
+    yield typed("model.base" if half == asked.script.kandinsky else f"model.{half}", flag.value, flag)
 
 
 RULES: Mapping[str, Rule] = {

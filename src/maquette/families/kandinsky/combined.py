@@ -1,19 +1,23 @@
 """The halves of Kandinsky 2.2 together: a prompt's image embedding from the prior, and its picture from the decoder."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from diffusers.configuration_utils import ConfigMixin
 from diffusers.models.autoencoders.vq_model import VQModel
+from diffusers.models.transformers.prior_transformer import PriorTransformer
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.pipelines.kandinsky2_2.pipeline_kandinsky2_2 import KandinskyV22Pipeline
 from diffusers.pipelines.kandinsky2_2.pipeline_kandinsky2_2_prior import KandinskyV22PriorPipeline
 from diffusers.pipelines.pipeline_utils import ImagePipelineOutput
 from jaxtyping import Float
 from torch import Tensor
 
+from maquette.config.words import written_out
 from maquette.errors import ModelError
 from maquette.families import parts, text, unet
 from maquette.families.pictures import Asked, Pictures
@@ -62,8 +66,28 @@ def size_multiple(decoder: KandinskyV22Pipeline) -> int:
     return math.lcm(unet.size_multiple(decoder.unet, factor), factor**2)
 
 
-def pictures(prior: KandinskyV22PriorPipeline, decoder: KandinskyV22Pipeline) -> Pictures:
-    """Pictures of a prompt through both halves, the very ones that diffusers' KandinskyV22CombinedPipeline makes."""
+def alone(options: parts.Options) -> parts.Options:
+    """The options of a half that stands beside the one that is trained: it is never quantized."""
+    return replace(options, prior=None, decoder=None, quantize="none")
+
+
+def check_fit(decoder: UNet2DConditionModel, prior: PriorTransformer) -> None:
+    """Raise ModelError where the halves do not belong together."""
+    reads, makes = decoder.config["encoder_hid_dim"], prior.config["embedding_dim"]
+    if reads != makes:
+        raise ModelError(
+            f"The decoder reads image embeddings of {reads} numbers, and the prior makes {makes}. Give two that belong "
+            "together (model.base with model.prior or model.decoder)."
+        )
+
+
+def pictures(
+    prior: KandinskyV22PriorPipeline, decoder: KandinskyV22Pipeline, words: Mapping[str, Sequence[str]]
+) -> Pictures:
+    """Pictures of a prompt through both halves, the very ones that diffusers' KandinskyV22CombinedPipeline makes.
+
+    words: placeholders of new tokens that the prior knows.
+    """
     movq, sampler = decoder.movq, cast(ConfigMixin, decoder.scheduler)
     # One of its own: the sampler in it is exchanged.
     scheduler = cast(Any, type(sampler).from_config(unet.sampler_config(sampler)))
@@ -74,11 +98,12 @@ def pictures(prior: KandinskyV22PriorPipeline, decoder: KandinskyV22Pipeline) ->
     draw = cast(Callable[..., ImagePipelineOutput], pipeline)
 
     def make(asked: Asked) -> Float[Tensor, "1 3 h w"]:
-        text.tokenize(prior.tokenizer, [asked.prompt, asked.negative])  # which reports what is not read of them
+        prompt, unwanted = written_out(asked.prompt, words), written_out(asked.negative, words)
+        text.tokenize(prior.tokenizer, [prompt, unwanted])  # which reports what is not read of them
         embeds, negative = embed(
-            prompt=asked.prompt,
+            prompt=prompt,
             # None rather than "": no negative prompt is the embedding of a picture of zeros.
-            negative_prompt=asked.negative or None,
+            negative_prompt=unwanted or None,
             num_inference_steps=asked.prior_steps,
             guidance_scale=asked.prior_guidance,
             generator=asked.rng,

@@ -40,12 +40,7 @@ class KandinskyDecoder:
     prior: KandinskyPrior
 
     def __post_init__(self) -> None:
-        reads, makes = self.unet.config["encoder_hid_dim"], self.prior.image_encoder.config.projection_dim
-        if reads != makes:
-            raise ModelError(
-                f"The decoder reads image embeddings of {reads} numbers, and its prior (model.prior) makes {makes}. "
-                "Give the prior that belongs to it."
-            )
+        combined.check_fit(self.unet, self.prior.prior)
 
     @property
     def name(self) -> str:
@@ -126,7 +121,7 @@ class KandinskyDecoder:
 
     def pictures(self) -> Pictures:
         """Of prompts, through the prior."""
-        return combined.pictures(self.prior.pipeline(), self.pipeline())
+        return combined.pictures(self.prior.pipeline(), self.pipeline(), self.words)
 
     def pipeline(self) -> KandinskyV22Pipeline:
         """A KandinskyV22Pipeline over the decoder's own modules."""
@@ -149,6 +144,6 @@ def load(folder: Path, options: parts.Options) -> KandinskyDecoder:
     if options.vae is not None:
         raise ModelError("model.vae: a decoder has a MoVQ of its own, for which there is no other. Leave it out.")
     decoder = combined.read_decoder(folder, options)
-    prior = load_prior(options.prior, replace(options, prior=None, quantize="none"))
+    prior = load_prior(options.prior, combined.alone(options))
     scheduler = cast(ConfigMixin, decoder.scheduler)
     return KandinskyDecoder(decoder.unet, decoder.movq, scheduler, prior)

@@ -8,6 +8,7 @@ from typing import Any, Self, cast
 import torch
 from diffusers.configuration_utils import ConfigMixin
 from diffusers.models.transformers.prior_transformer import PriorTransformer
+from diffusers.pipelines.kandinsky2_2.pipeline_kandinsky2_2 import KandinskyV22Pipeline
 from diffusers.pipelines.kandinsky2_2.pipeline_kandinsky2_2_prior import KandinskyV22PriorPipeline
 from diffusers.schedulers.scheduling_unclip import UnCLIPScheduler
 from jaxtyping import Bool, Float, Int
@@ -19,7 +20,7 @@ from maquette.config.words import written_out
 from maquette.diffusion.scheduler import Diffusion, read_scheduler
 from maquette.errors import ModelError
 from maquette.families import parts, text, unet
-from maquette.families.kandinsky import vision
+from maquette.families.kandinsky import combined, vision
 from maquette.families.pictures import Pictures
 from maquette.families.weights import blank, read_json, tensors_in
 from maquette.types import Conditioning, ImageCode, Tokens
@@ -54,7 +55,8 @@ class KandinskyPrior:
     | text_states  | (b, t, d) | its last hidden state                                          |
     | text_mask    | (b, t)    | true for the tokens of the text, from start to end             |
 
-    words: placeholders of new tokens.
+    decoder: the other half, which makes pictures of what is predicted; None where there are none. words: placeholders
+    of new tokens.
     """
 
     prior: PriorTransformer
@@ -63,11 +65,14 @@ class KandinskyPrior:
     text_encoder: CLIPTextModelWithProjection
     tokenizer: CLIPTokenizer
     scheduler: ConfigMixin
+    decoder: KandinskyV22Pipeline | None = None
     words: Mapping[str, Sequence[str]] = field(default_factory=dict)
     spread: Spread = field(init=False)
 
     def __post_init__(self) -> None:
         check_fit(self.prior, self.image_encoder, self.text_encoder)
+        if self.decoder is not None:
+            combined.check_fit(self.decoder.unet, self.prior)
         object.__setattr__(self, "spread", Spread(self.prior))
 
     @property
@@ -77,9 +82,11 @@ class KandinskyPrior:
 
     @property
     def modules(self) -> Mapping[str, nn.Module]:
-        """denoiser, text_encoder, image_encoder and spread."""
+        """denoiser, text_encoder, image_encoder and spread; of a decoder, the two that only pictures need."""
         encoders = {"text_encoder": self.text_encoder, "image_encoder": self.image_encoder}
-        return {"denoiser": self.prior, **encoders, "spread": self.spread}
+        other = self.decoder
+        of_pictures = {} if other is None else {"decoder": other.unet, "decoder_vae": other.movq}
+        return {"denoiser": self.prior, **encoders, "spread": self.spread, **of_pictures}
 
     @property
     def diffusion(self) -> Diffusion:
@@ -142,8 +149,8 @@ class KandinskyPrior:
         ).predicted_image_embedding
 
     def pictures(self) -> Pictures | None:
-        """None: what it predicts becomes a picture in the decoder."""
-        return None
+        """Of prompts, through the decoder; None without one."""
+        return None if self.decoder is None else combined.pictures(self.pipeline(), self.decoder, self.words)
 
     def pipeline(self) -> KandinskyV22PriorPipeline:
         """A KandinskyV22PriorPipeline over the same modules."""
@@ -209,6 +216,7 @@ def load(folder: Path, options: parts.Options) -> KandinskyPrior:
         text_encoder=parts.read_text_encoder(folder / "text_encoder", projected, tokenizer, options, dtype),
         tokenizer=tokenizer,
         scheduler=parts.read_sampler(folder / "scheduler"),
+        decoder=None if options.decoder is None else combined.read_decoder(options.decoder, combined.alone(options)),
     )
 
 
