@@ -190,7 +190,10 @@ def test_every_preset_is_named_for_its_family_goal_and_method(name: str):
     assert config.adapter.kind == {"inversion": "none"}.get(method, method)
     assert (config.tokens is not None) == (method == "inversion" or "pivotal" in name)
     others = {"kandinsky22decoder": (768,), "kandinsky22prior": (None,), "maquette64": (None,)}
-    assert config.data.resolution in {"sd1": (512,), "sd2": (512, 768), "sdxl": (1024,), **others}[family]
+    assert (
+        config.data.resolution
+        in {"sd1": (512,), "sd2": (512, 768), "sdxl": (1024,), "playground": (1024,), **others}[family]
+    )
 
 
 @pytest.mark.parametrize("name", DOCUMENTED)
@@ -228,7 +231,7 @@ def test_a_preset_is_what_its_sources_command_comes_to(name: str, tmp_path: Path
 
 def test_families_goals_and_methods_are_all_there():
     parts = [set(column) for column in zip(*(name.split("-")[:3] for name in preset_names()), strict=True)]
-    families = {"sd1", "sd2", "sdxl", "maquette64", "kandinsky22prior"}
+    families = {"sd1", "sd2", "sdxl", "playground", "maquette64", "kandinsky22decoder", "kandinsky22prior"}
     methods = {"lora", "dora", "full", "inversion"}
     assert parts == [families, {"subject", "style", "face"}, methods]
 
