@@ -84,7 +84,7 @@ MISTAKES: dict[str, tuple[list[str], tuple[str, ...]]] = {
     "a hub id without a network": ([*OWN, "--base", "no/where"], ('"no/where"', "Connect once to fetch it")),
     "a base without a part": ([*OWN, "--base", "partial"], ("partial: has no folder unet", "again")),
     "a base of mixed parts": ([*OWN, "--base", "mixed"], ("32 features a token, and its text has 40", "own parts")),
-    "a base of a foreign family": ([*OWN, "--base", "flux"], ("FluxPipeline", "Known: StableDiffusion")),
+    "a base of a foreign family": ([*OWN, "--base", "flux"], ("FluxPipeline", "StableDiffusionPipeline")),
     "a folder that is no base": ([*OWN, "--base", "photos"], ("photos: has no model_index.json", "Give a folder")),
     "no such autoencoder": ([*OWN, "--set", "model.vae=none"], ('vae "none": is no folder', "hub id")),
     # What is written into files.
@@ -141,7 +141,7 @@ MISTAKES: dict[str, tuple[list[str], tuple[str, ...]]] = {
         ("loss.weighting.gamma is 4", "give more"),
     ),
     # Adapters to go on from.
-    "an adapter that is pickled": ([*OWN, "--set", "adapter.start_from=old.bin"], ("old.bin", "Convert it")),
+    "a pickled adapter that is torn": ([*OWN, "--set", "adapter.start_from=old.bin"], ("old.bin", "Get it again")),
     "an adapter that is torn": ([*OWN, "--set", "adapter.start_from=torn.safetensors"], ("torn.safetensors", "again")),
     "a file without an adapter": (
         [*OWN, "--set", "adapter.start_from=strange.safetensors"],

@@ -1,4 +1,4 @@
-"""Writing and reading safetensors: atomically, and never unpickling anything."""
+"""Writing safetensors atomically; reading them, and what others have pickled, without running anything of it."""
 
 import json
 import struct
@@ -9,12 +9,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from maquette.adapters.paddle import FORMAT, SUFFIX, from_paddle, read_paddle
+from maquette.adapters.paddle import FORMAT, SUFFIX, from_paddle
+from maquette.adapters.pickles import read_pickle
 from maquette.errors import CheckpointError
+from maquette.families.pickled import SUFFIXES as PICKLED
 from maquette.runs.files import replacing
-
-PICKLES = {".bin", ".pt", ".pth", ".ckpt", ".pkl"}
-"""Suffixes of files that only unpickling could read."""
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
@@ -25,17 +24,12 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors and metadata of a safetensors file, or the tensors of a .pdparams file, all in torch's layout.
+    """Tensors and metadata of a safetensors file, or the tensors of a pickled one, all in torch's layout.
 
     Raises CheckpointError for a file that is missing, damaged or of another format.
     """
-    if path.suffix in PICKLES:
-        raise CheckpointError(
-            f"{path}: a {path.suffix} file can run code when it is opened, so it is not read. Convert it to "
-            "safetensors with the tool that made it."
-        )
-    if path.suffix == SUFFIX and path.exists():
-        return read_paddle(path), {}
+    if path.suffix in PICKLED and path.exists():
+        return read_pickle(path), {}
     try:
         tensors, metadata = load_file(path), read_metadata(path)
         return from_paddle(tensors) if metadata.get("format") == FORMAT else tensors, metadata
@@ -55,12 +49,13 @@ def read_metadata(path: Path) -> dict[str, str]:
 
 
 def tensor_names(path: Path) -> list[str]:
-    """The names of a safetensors file's tensors; none where there is no such file, or it is damaged or pickled."""
+    """The names of a file's tensors; none where there is no such file, or it is damaged, or Paddle's."""
     if path.suffix == SUFFIX:
         return []
     try:
-        return [name for name in _header(path) if name != "__metadata__"]
-    except (OSError, ValueError, struct.error, MemoryError):
+        names = read_pickle(path) if path.suffix in PICKLED else _header(path)
+        return [name for name in names if name != "__metadata__"]
+    except (CheckpointError, OSError, ValueError, struct.error, MemoryError):
         return []
 
 

@@ -1,30 +1,15 @@
 """Adapters that ppdiffusers wrote: the same names as diffusers', in Paddle's layout of matrices."""
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import torch
 from torch import Tensor
-
-from maquette.errors import CheckpointError, ModelError
-from maquette.families.pickled import pickled_tensors
 
 SUFFIX = ".pdparams"
 """What Paddle's pickled files end in."""
 
 FORMAT = "pd"
 """What ppdiffusers' safetensors files say under the metadata key "format" where they are in Paddle's layout."""
-
-
-def read_paddle(path: Path) -> dict[str, Tensor]:
-    """The tensors of a .pdparams file as torch would hold them.
-
-    Raises CheckpointError where the file is damaged, or asks for anything but arrays in plain containers.
-    """
-    try:
-        return from_paddle(pickled_tensors(path))
-    except ModelError as problem:
-        raise CheckpointError(str(problem)) from None
 
 
 def from_paddle(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

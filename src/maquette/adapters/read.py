@@ -50,6 +50,9 @@ ROLES: Mapping[str, str] = {
 }
 """Ends of keys, and what they say the tensor is."""
 
+OLD = ("pytorch_lora_weights.bin", "adapter_model.bin")
+"""What diffusers and peft called an adapter in a folder before they wrote safetensors."""
+
 EMBEDDING = "bundle_emb."
 """Begin keys of textual-inversion embeddings that some tools pack beside an adapter."""
 
@@ -88,7 +91,7 @@ def locate(path: Path) -> Path:
     if not path.is_dir():
         return path
     files = [file for file in tensor_files(path) if not is_embedding(file)]
-    files = files or sorted(path.glob(f"[!.]*{SUFFIX}"))
+    files = files or [*sorted(path.glob(f"[!.]*{SUFFIX}")), *(path / name for name in OLD if (path / name).is_file())]
     exact = [file for file in files if file.name != "pytorch_lora_weights.safetensors"]
     for choice in (files, exact):
         if len(choice) == 1:
@@ -96,7 +99,8 @@ def locate(path: Path) -> Path:
     found = f"it holds {', '.join(file.name for file in files)}; name one of them" if files else "it holds none"
     if not files and (own := [str(folder) for folder in concept_folders(path)]):
         found = f"each concept of this bank has a folder of its own; name one of them: {', '.join(own)}"
-    raise CheckpointError(f"{path}: expected one adapter file (.safetensors, .pdparams) in this folder, but {found}.")
+    kinds = ", ".join((".safetensors", SUFFIX, *OLD))
+    raise CheckpointError(f"{path}: expected one adapter file ({kinds}) in this folder, but {found}.")
 
 
 def concept_folders(path: Path) -> list[Path]:
@@ -129,7 +133,7 @@ def parts_of(path: Path) -> tuple[Path | None, Path | None]:
 def peft_config(file: Path, metadata: Mapping[str, str], layout: Layout) -> dict[str, Mapping[str, object]]:
     """peft's settings for each module of the family, from diffusers' metadata or a peft folder's configuration."""
     sidecar = file.with_name("adapter_config.json")
-    if file.name == "adapter_model.safetensors" and sidecar.exists():
+    if file.stem == "adapter_model" and sidecar.exists():
         config = parsed(sidecar.read_text(encoding="utf-8"), sidecar)
         return dict.fromkeys(("denoiser", "text_encoder"), config)
     packed = parsed(metadata.get("lora_adapter_metadata", "{}"), file)

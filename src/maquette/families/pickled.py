@@ -49,7 +49,11 @@ def pickled_tensors(file: Path) -> dict[str, Tensor]:
 
     Raises ModelError where the file cannot be read, asks for anything but data, or holds no tensors.
     """
-    content = read_pickled(file)
+    return tensors_in(read_pickled(file), file)
+
+
+def tensors_in(content: object, file: Path) -> dict[str, Tensor]:
+    """The weights by name in what ``read_pickled`` found. Raises ModelError where there are none."""
     for _ in range(3):
         if not isinstance(content, Mapping) or any(isinstance(value, Tensor) for value in content.values()):
             break

@@ -197,3 +197,22 @@ def test_a_paddle_file_is_converted(tmp_path: Path):
     name = f"lora_unet_{layer}_to_k".replace(".", "_")
     change = tensors[f"{name}.lora_up.weight"] @ tensors[f"{name}.lora_down.weight"]
     torch.testing.assert_close(change, torch.from_numpy((down @ up).T).float(), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["mug.pt", "pytorch_lora_weights.bin", "adapter_model.bin"])
+def test_adapters_that_torch_wrote_are_read_as_their_safetensors(name: str, layout: Layout, tmp_path: Path):
+    expected = read_adapter(ours(tmp_path, layout), layout).delta
+    folder = tmp_path / "old"
+    folder.mkdir()
+    tensors = load_file(ours(tmp_path, layout))
+    if name == "adapter_model.bin":  # peft's, which says of one module what it is
+        tensors = {key.replace("unet.", "base_model.model."): tensor for key, tensor in tensors.items()}
+        (folder / "adapter_config.json").write_text('{"r": 3, "lora_alpha": 6}')
+    torch.save(tensors, folder / name)
+    torch.save({"lr": 1.0}, folder / "training_args.bin")  # which is not taken for one
+    read = read_adapter(folder / name if name == "mug.pt" else folder, layout).delta
+    scale = 2.0 if name == "adapter_model.bin" else 1.0
+    assert read.keys() == expected.keys()
+    for place, update in read.items():
+        shape = layout.shapes[place]
+        torch.testing.assert_close(product(update.factors, shape), scale * product(expected[place].factors, shape))

@@ -123,12 +123,56 @@ def test_what_does_not_fit_is_refused_with_what_is_wrong(what, tmp_path):
         knowing(tiny.sd1(), [path])
 
 
-def test_pickles_are_not_opened(tmp_path):
+PICKLED = {
+    "concept.pt": {  # as AUTOMATIC1111 writes it
+        "string_to_token": {"*": 265},
+        "string_to_param": {"*": numbers(2, 32)},
+        "name": "another name",
+        "step": 1000,
+        "sd_checkpoint": None,
+    },
+    "learned_embeds.bin": {"<concept>": torch.nn.Parameter(numbers(2, 32))},  # as diffusers did
+    "large.pt": {"clip_l": numbers(2, 32), "clip_g": numbers(2, 64)},
+}
+
+
+@pytest.mark.parametrize(
+    ("file", "word"), [("concept.pt", "concept"), ("learned_embeds.bin", "<concept>"), ("large.pt", "large")]
+)
+def test_embeddings_that_torch_wrote_are_read(tmp_path, file, word):
+    torch.save(PICKLED[file], tmp_path / file)
+    path = tmp_path / file
+    assert is_embedding(path)
+    assert parts_of(path) == (None, path)
+    read = read_embeddings(path)
+    assert read.counts == {word: 2}
+    assert torch.equal(read.rows["text_encoder"], numbers(2, 32))
+    if file == "large.pt":
+        assert torch.equal(read.rows["text_encoder_2"], numbers(2, 64))
+
+
+class Acting:
+    """What a file that harms would hold."""
+
+    def __reduce__(self):
+        return eval, ("1",)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [(None, "cannot be read as a pickled file"), (Acting(), "is refused: it asks for"), ({"a": 1}, "no tensors")],
+)
+def test_pickles_that_are_more_or_less_than_tensors_are_refused(tmp_path, content, told):
     path = tmp_path / "concept.pt"
     path.write_bytes(b"anything")
+    if content is not None:
+        torch.save(content, path)
     assert not is_embedding(path)
     assert parts_of(path) == (path, None)
-    with pytest.raises(CheckpointError, match="can run code"):
+    with pytest.raises(CheckpointError, match=told):
+        read_embeddings(path)
+    torch.save({"string_to_param": {"*": numbers(1, 32), "+": numbers(1, 32)}}, path)
+    with pytest.raises(CheckpointError, match="holds 2 embeddings"):
         read_embeddings(path)
 
 
