@@ -1,10 +1,11 @@
 """Several arms taking turns: whatever else the machine does falls on all of them alike."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,7 +33,7 @@ def measured(arms: Sequence[Arm], setting: Setting, work: Path) -> Mapping[Arm, 
             _read(arm, process, work)
         for number in range(setting.rounds + 1):
             for arm in arms if number % 2 else arms[::-1]:
-                print("go", file=running[arm].stdin, flush=True)
+                _go(running[arm])
                 turn = Turn(**_read(arm, running[arm], work))
                 turns[arm] += [turn] if number else []
         for process in running.values():
@@ -53,10 +54,17 @@ def started(arm: Arm, setting: Setting, folder: Path) -> subprocess.Popen[str]:
         )
 
 
+def _go(process: subprocess.Popen[str]) -> None:
+    """Let an arm take its turn. One that has ended (out of memory, say) is told by what is read of it next."""
+    assert process.stdin is not None
+    with suppress(BrokenPipeError):
+        os.write(process.stdin.fileno(), b"go\n")
+
+
 def _read(arm: Arm, process: subprocess.Popen[str], work: Path) -> dict:
     assert process.stdout is not None
     line = process.stdout.readline()
     if not line:
         logs = "\n".join(file.read_text()[-2000:] for file in sorted(work.glob("*/log")))
-        raise RuntimeError(f'"{arm.label}" ended early. The ends of the logs:\n{logs}')
+        raise RuntimeError(f'"{arm.label}" ended early; killed, if no log says why. The ends of the logs:\n{logs}')
     return json.loads(line)
