@@ -1,0 +1,61 @@
+"""How to use a trained half of Kandinsky 2.2: lines that name both halves, whichever was trained."""
+
+import ast
+import shlex
+
+import pytest
+
+from maquette.report.base import Base
+from maquette.report.exports import Export
+from maquette.report.halves import PUBLISHED, how_to_use
+from maquette.report.usage import Subject, usages
+
+PREFIX = {"prior": "prior", "decoder": "unet"}
+OWN = Base("my-half", "local", None)
+WORDS = 'a "sks" dragon'
+
+
+def trained(*exports: Export) -> Subject:
+    return Subject(run="dragon", base=OWN, example=WORDS, exports=exports, has_text=False)
+
+
+def adapter(half: str) -> Subject:
+    of = f"kandinsky22_{half}"
+    files = Export("export/dragon.safetensors", "kohya", 1, of=of)
+    return trained(files, Export("export/pytorch_lora_weights.safetensors", "diffusers", 1, of=of))
+
+
+def folder(pipeline: str) -> Subject:
+    return trained(Export("export/model", "folder", 1, of=pipeline))
+
+
+def flags(command: str) -> dict[str, str]:
+    parts = shlex.split(command)
+    assert parts[:3] == ["maquette", "generate", WORDS]
+    return dict(zip(parts[3::2], parts[4::2], strict=True))
+
+
+@pytest.mark.parametrize(
+    ("half", "other", "module"), [("prior", "decoder", "prior.prior"), ("decoder", "prior", "decoder.unet")]
+)
+def test_an_adapter_of_a_half_is_loaded_beside_the_other(half, other, module):
+    ours, theirs = how_to_use(adapter(half))
+    bases = {"prior": "--prior", "decoder": "--base"}
+    assert flags(ours.code) == {bases[half]: "my-half", bases[other]: PUBLISHED[other], "--adapter": "dragon"}
+    ast.parse(theirs.code)
+    assert f'{module}.load_lora_adapter("dragon/export", prefix="{PREFIX[half]}"' in theirs.code
+    assert theirs.file == "export/pytorch_lora_weights.safetensors"
+
+
+def test_a_whole_half_takes_the_place_of_the_published_one():
+    for pipeline, flag in (("KandinskyV22PriorPipeline", "--prior"), ("KandinskyV22Pipeline", "--base")):
+        ours, theirs = how_to_use(folder(pipeline))
+        assert flags(ours.code)[flag] == "dragon/export/model"
+        ast.parse(theirs.code)
+        assert f'{pipeline}.from_pretrained("dragon/export/model"' in theirs.code
+
+
+def test_a_whole_model_is_used_as_ever():
+    whole = folder("StableDiffusionPipeline")
+    assert how_to_use(whole) == usages(whole)
+    assert how_to_use(trained()) == []
