@@ -25,7 +25,7 @@ PAIRS = [(each.name, PLAIN) for each in SUBJECTS if each.name != PLAIN] + [("dor
 STYLE = (
     "<style>text{font:12px sans-serif;fill:#222}.rule{stroke:#ddd}.line{stroke:#08306b;fill:none;stroke-width:1.5}"
     ".line-2{stroke:#b35806;stroke-dasharray:6 3}circle.line{fill:#08306b}.band{fill:#08306b;opacity:.12}"
-    ".interval{stroke:#08306b}</style>"
+    '.interval{stroke:#08306b}</style><rect width="100%" height="100%" fill="white"/>'
 )
 
 
