@@ -17,6 +17,7 @@ from tests.learning.small import PROMPT, QUICK, events, paint, sets, train
 
 import maquette
 from maquette.errors import ConfigError
+from maquette.runs.best import read_best
 from maquette.runs.events import Scored, Step
 from maquette.runs.rundir import RunDir
 from maquette.training.launch import check_launcher
@@ -38,6 +39,18 @@ SETTINGS: Mapping[str, object] = {
     "checkpoints.every": 2,
 }
 """Everything at once: sizes that share steps unevenly, class images, dropout, a group that halts, an average."""
+
+SCORED: Mapping[str, object] = {
+    "training.steps": 4,
+    "training.gradient_accumulation": 2,
+    "data.upscale": True,
+    "evaluation.every": 1,
+    "evaluation.num": 1,
+    "evaluation.steps": 2,
+    "evaluation.prompts": ["[trigger] at sea"],
+    "evaluation.patience": 2,
+}
+"""Pictures of the embedded base, scored after every step; the run ends when they have been better before."""
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -83,6 +96,8 @@ def launched(whole: RunDir, bases: Callable[[str], Path]) -> Launched:
         new = [str(work / photos), "--prompt", PROMPT, "--base", str(bases("sd1"))]
         return shlex.join(["train", *new, "--out", str(work / out), *(f"--set={part}" for part in sets(given))])
 
+    embedded = ["--base", "maquette-64", "--out", str(work / "scored" / "dog")]
+    world = [str(work / "photos"), "--prompt", PROMPT, *embedded]
     scenarios = {
         "whole": command("whole/dog"),
         "grown": shlex.join(["train", "--resume", "--out", str(work / "grown" / "dog")]),
@@ -90,6 +105,7 @@ def launched(whole: RunDir, bases: Callable[[str], Path]) -> Launched:
         "fails": command("fails"),
         "nan": command("nan"),
         "uneven": command("uneven", training__gradient_accumulation=3),
+        "scored": shlex.join(["train", *world, *(f"--set={part}" for part in sets({**QUICK, **SCORED}))]),
         "mistake": command("mistake", adapter__rnk=3),
         "pictures": command("pictures", photos="photos-{rank}"),
     }
@@ -158,6 +174,21 @@ def test_a_run_goes_on_in_another_number_of_processes(launched, whole):
     assert [told["code"] for told in launched.of("grown")] == [0, 0]
     assert "processes: 1 -> 2" in launched.of("grown")[0]["said"]
     assert_same(RunDir(launched.work / "grown" / "dog"), whole)
+
+
+def test_pictures_are_scored_by_the_first_and_all_hear_when_that_ends_the_run(launched, whole):
+    assert [told["code"] for told in launched.of("scored")] == [0, 0]
+    run = RunDir(launched.work / "scored" / "dog")
+    settings = {key.replace(".", "__"): value for key, value in SCORED.items()}
+    expected = train(launched.work / "photos", Path("maquette-64"), launched.work / "scored alone" / "dog", **settings)
+    scores, expected_scores = (events(each).of(Scored) for each in (run, expected))
+    assert {event.step for event in scores} >= {0, 1, 2}
+    told = [[(event.step, event.name) for event in each] for each in (scores, expected_scores)]
+    assert told[0] == told[1]
+    # The weights differ by roundings, which two steps of sampling and the judge make no larger than this.
+    assert [e.value for e in scores] == pytest.approx([e.value for e in expected_scores], rel=1e-3, abs=1e-3)
+    assert read_best(run).step == read_best(expected).step
+    assert len(events(run).of(Step)) == len(events(expected).of(Step))
 
 
 def test_asked_to_stop_in_one_process_all_stop_at_one_step(launched, whole, bases):
