@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from maquette.adapters.bank import num_adapters
 from maquette.config.schema import RunConfig, resolved
@@ -115,7 +116,8 @@ def planned(config: RunConfig, blank: Blank, samples: Sequence[Sample], to_make:
     trainable = blank_trainable(config, blank)
     groups = [Group(g.name, sum(p.numel() for p in g.params), g.lr, g.halt_at) for g in trainable.groups]
     numbers = parameter_bytes(trainable.groups) // FP32
-    every = sum(param.numel() for module in family.modules.values() for param in module.parameters())
+    saved = [part for part in family.pipeline().components.values() if isinstance(part, nn.Module)]
+    every = sum(param.numel() for part in saved for param in part.parameters())
     frozen = frozen_bytes(config, blank)
     work, size, rows = shapes(dataset, steps)
     held_to_base = config.preservation is not None
