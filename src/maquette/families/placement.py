@@ -1,8 +1,11 @@
 """Where weights live and in what precision, chosen by name."""
 
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
 from typing import Literal
 
 import torch
+from torch import nn
 
 from maquette.errors import ConfigError
 
@@ -55,3 +58,21 @@ def has_native_bf16(device: torch.device) -> bool:
         capabilities = getattr(torch.cpu, "get_capabilities", dict)()
         return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
     return False
+
+
+@contextmanager
+def held_in(dtype: torch.dtype, modules: Iterable[nn.Module]) -> Generator[None]:
+    """Modules in another precision for a while; afterwards every parameter and buffer has its own bits again."""
+    owners = {owner for module in modules for owner in module.modules()}
+    weights = [(param, param.data) for owner in owners for param in owner.parameters(recurse=False)]
+    buffers = [(owner, key, value) for owner in owners for key, value in owner.named_buffers(recurse=False)]
+    try:
+        for owner in owners:
+            # nn.Module's own: diffusers' warns of layers to keep in fp32 where there are none.
+            nn.Module.to(owner, dtype=dtype)
+        yield
+    finally:
+        for param, value in weights:
+            param.data = value
+        for owner, key, value in buffers:
+            setattr(owner, key, value)

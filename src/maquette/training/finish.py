@@ -6,9 +6,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-import torch
 from safetensors import SafetensorError
-from torch import Tensor, nn
+from torch import Tensor
 
 from maquette.adapters.about import About
 from maquette.adapters.bank import Bank
@@ -26,6 +25,7 @@ from maquette.config.bank import file_name_of
 from maquette.errors import CheckpointError
 from maquette.families import single_file
 from maquette.families.folder import save_folder
+from maquette.families.placement import held_in
 from maquette.families.sd import StableDiffusion
 from maquette.families.sdxl import StableDiffusionXL
 from maquette.generation.sample import scheduler_config
@@ -118,37 +118,20 @@ def exported(job: Job, folder: Path, name: str) -> list[Exported]:
 
 
 def _write_model(job: Job, folder: Path, name: str) -> list[Path]:
-    """A diffusers folder, and on request one file, in the precision that was asked for; training goes on in fp32."""
-    dtype = DTYPES[job.config.output.precision]
-    weights = {module: next(module.parameters(), None) for module in job.family.modules.values()}
-    before = {module: weight.dtype for module, weight in weights.items() if weight is not None}
+    """A diffusers folder, and on request one file, in the precision that was asked for; training goes on as it was."""
     target = folder / "model"
-    kept = (
-        {param: param.detach().clone() for group in job.trainable.groups for param in group.params}
-        if dtype is not torch.float32
-        else {}
-    )
-    try:
-        for module in before:
-            nn.Module.to(module, dtype=dtype)  # diffusers' own warns of layers to keep in fp32 where there are none
+    with held_in(DTYPES[job.config.output.precision], job.family.modules.values()):
         try:
             save_folder(job.family, target)
         except (OSError, SafetensorError) as error:
             cure = "Make room there, and finish with --resume."
             raise CheckpointError(f"{folder}: the model cannot be written ({error}). {cure}") from error
-        paths = [target]
-        if job.config.output.single_file:
-            file = folder / f"{name}.safetensors"
-            assert isinstance(job.family, StableDiffusion | StableDiffusionXL)
-            write_tensors(file, single_file.tensors_of(job.family), single_file.metadata_of(job.family))
-            paths.append(file)
-        return paths
-    finally:
-        for module, was in before.items():
-            nn.Module.to(module, dtype=was)
-        with torch.no_grad():
-            for param, value in kept.items():
-                param.copy_(value)
+        if not job.config.output.single_file:
+            return [target]
+        file = folder / f"{name}.safetensors"
+        assert isinstance(job.family, StableDiffusion | StableDiffusionXL)
+        write_tensors(file, single_file.tensors_of(job.family), single_file.metadata_of(job.family))
+        return [target, file]
 
 
 def delta_of(trainable: Trainable) -> Delta:
