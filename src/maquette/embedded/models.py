@@ -13,7 +13,7 @@ WIDTH = 128
 
 LATENTS = 14
 """Channels of a latent. A principal component analysis of 4x4 pixels of the world keeps 21.1 dB in 4 channels, 23.3 in
-6, 24.5 in 8, 25.7 in 10, 27.0 in 12 and 29.1 in 16; an autoencoder trained for minutes stays half a decibel below."""
+6, 24.5 in 8, 25.7 in 10, 27.0 in 12 and 29.1 in 16; an autoencoder trained for half an hour stays a decibel below."""
 
 
 def new_autoencoder(seed: int) -> AutoencoderKL:

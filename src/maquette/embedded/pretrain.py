@@ -39,7 +39,7 @@ class Part:
 
 AUTOENCODER = Part(steps=3200, batch_size=16, lr=2e-3, seed=1)
 DENOISER = Part(steps=7000, batch_size=32, lr=8e-4, seed=2)
-DECODER = Part(steps=3000, batch_size=16, lr=1e-3, seed=3)
+DECODER = Part(steps=2400, batch_size=16, lr=1e-3, seed=3)
 SIZES = {
     "autoencoder": AUTOENCODER,
     "denoiser": DENOISER,
