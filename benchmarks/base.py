@@ -1,12 +1,15 @@
-"""The bars of the embedded base model: python -m benchmarks.base [--pictures 400] [--base FOLDER]
+"""The bars of the embedded base model: python -m benchmarks.base [--pictures 400] [--base FOLDER] [--record FILE]
 
 Prompts are drawn from the split "test" of the world, each claiming kind, colour, place and style; one picture each, at
 25 steps and guidance 5, by the code of `maquette generate`. The judge, trained apart from the base, reads what is on
 them; the verifier, trained apart from both, reads them again. The autoencoder is measured on 400 scenes of the split.
+--record writes the same figures as JSON.
 """
 
 import argparse
+import json
 import time
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -52,6 +55,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="The bars of the embedded base model.")
     parser.add_argument("--pictures", type=int, default=400)
     parser.add_argument("--base", default="maquette-64")
+    parser.add_argument("--record", type=Path)
     options = parser.parse_args()
     family = load_family(options.base)
     assert isinstance(family, StableDiffusion)
@@ -66,6 +70,16 @@ def main() -> None:
         table.add_row(claim, f"{bar:.0%}", *(f"{share[claim]:.1%}" for share in shares))
     scenes = torch.from_numpy(np.stack([np.asarray(render(scene_at(key, "test"))) for key in range(400)]))
     quality = psnr(family.vae.float(), to_pixels(scenes.permute(0, 3, 1, 2).contiguous().numpy()))
+    if options.record is not None:
+        found = {
+            "pictures": len(asked),
+            "share_right": {
+                name: {claim: round(share[claim], 4) for claim in BARS}
+                for name, share in zip(NAMES, shares, strict=True)
+            },
+            "autoencoder_psnr": round(quality, 2),
+        }
+        options.record.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
     console = Console()
     console.print(table)
     console.print(f"autoencoder: PSNR {quality:.1f} dB (bar {PSNR_BAR} dB)")

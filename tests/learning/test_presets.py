@@ -13,7 +13,15 @@ from maquette.training.session import run
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
 
-BASES = {"maquette64": "sd1", "sd1": "sd1", "sd2": "sd2-v", "sdxl": "sdxl", "playground": "playground"}
+BASES = {
+    "maquette64": "sd1",
+    "sd1": "sd1",
+    "sd2": "sd2-v",
+    "sdxl": "sdxl",
+    "playground": "playground",
+    "kandinsky22decoder": "kandinsky-decoder",
+    "kandinsky22prior": "kandinsky-prior",
+}
 TINY = {"training.steps": 2, "schedule.warmup_steps": 0, "preview.steps": 2, "logging.trackers": []}
 
 
@@ -45,6 +53,10 @@ def test_a_recipe_starts_and_ends(name: str, bases: Callable[[str], Path], tmp_p
             settings |= {"adapter.init.batches": 2}
     if preset.model.vae is not None:
         settings["model.vae"] = str(bases("sdxl") / "vae")
+    if preset.model.prior is not None:
+        settings["model.prior"] = str(bases("kandinsky-prior"))
+    if preset.model.decoder is not None:
+        settings["model.decoder"] = str(bases("kandinsky-decoder"))
     if preset.tokens is not None:
         prompt = PROMPT.replace("sks", "TOK")
         settings |= {"tokens.words": {"TOK": "dog"}} if preset.tokens.init == "word" else {}  # few words are whole here

@@ -6,6 +6,7 @@ counts on a forward pass of the wrapped module where families call its parts, an
 every pass, which a halted group does not.
 """
 
+import atexit
 import os
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -177,6 +178,9 @@ def together() -> Generator[Processes]:
         return
     if not dist.is_initialized():
         dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=PATIENCE)
+        atexit.register(
+            dist.destroy_process_group
+        )  # its threads must not outlive the interpreter, which aborts on them
     processes = Processes(dist.get_rank(), dist.get_world_size())
     try:
         yield processes
