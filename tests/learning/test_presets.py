@@ -22,6 +22,8 @@ BASES = {
     "kandinsky22decoder": "kandinsky-decoder",
     "kandinsky22prior": "kandinsky-prior",
 }
+BESIDE = {"vae": ("sdxl", "vae"), "prior": ("kandinsky-prior",), "decoder": ("kandinsky-decoder",)}
+"""What a recipe may name beside its base."""
 TINY = {"training.steps": 2, "schedule.warmup_steps": 0, "preview.steps": 2, "logging.trackers": []}
 
 
@@ -51,12 +53,9 @@ def test_a_recipe_starts_and_ends(name: str, bases: Callable[[str], Path], tmp_p
         settings |= {"adapter.rank": 2}
         if preset.adapter.init.kind in ("lora_ga", "eva"):
             settings |= {"adapter.init.batches": 2}
-    if preset.model.vae is not None:
-        settings["model.vae"] = str(bases("sdxl") / "vae")
-    if preset.model.prior is not None:
-        settings["model.prior"] = str(bases("kandinsky-prior"))
-    if preset.model.decoder is not None:
-        settings["model.decoder"] = str(bases("kandinsky-decoder"))
+    for part, folder in BESIDE.items():
+        if getattr(preset.model, part) is not None:
+            settings[f"model.{part}"] = str(bases(folder[0]).joinpath(*folder[1:]))
     if preset.tokens is not None:
         prompt = PROMPT.replace("sks", "TOK")
         settings |= {"tokens.words": {"TOK": "dog"}} if preset.tokens.init == "word" else {}  # few words are whole here

@@ -83,8 +83,8 @@ def plot(points: Sequence[Point], x_name: str, y_name: str, size: tuple[int, int
     height, width = size
     x_range = _range([value for point in points for value in (point.x, *point.x_ends)])
     y_range = _range([value for point in points for value in (point.y, *point.y_ends)])
-    x_ticks = [tick for tick in nice_ticks(*x_range, max(2, width // 110)) if x_range[0] <= tick <= x_range[1]]
-    y_ticks = [tick for tick in nice_ticks(*y_range, max(3, height // 80)) if y_range[0] <= tick <= y_range[1]]
+    x_ticks = ticks_inside(*x_range, max(2, width // 110))
+    y_ticks = ticks_inside(*y_range, max(3, height // 80))
     room = CHARACTER * max(len(label(tick, y_ticks)) for tick in y_ticks) + 12
     plane = Plane(room, 34, width - 14, height - 44, x_range, y_range)
     parts = [
@@ -96,6 +96,15 @@ def plot(points: Sequence[Point], x_name: str, y_name: str, size: tuple[int, int
         "</svg>",
     ]
     return "".join(parts)
+
+
+def ticks_inside(low: float, high: float, about: int) -> list[float]:
+    """Round numbers within a range, at least two: finer ones where the first choice leaves fewer."""
+    ticks: list[float] = []
+    while len(ticks) < 2:
+        ticks = [tick for tick in nice_ticks(low, high, about) if low <= tick <= high]
+        about *= 2
+    return ticks
 
 
 def _axes(plane: Plane, x_ticks: Sequence[float], y_ticks: Sequence[float], x_name: str, y_name: str) -> Iterator[str]:

@@ -12,7 +12,7 @@ from maquette.errors import DataError
 from maquette.report.card import write_card
 from maquette.report.charts import Series, line_chart
 from maquette.report.choice import choice_of
-from maquette.report.pareto import Point, front, pareto_of, points_of
+from maquette.report.pareto import Point, front, pareto_of, points_of, ticks_inside
 from maquette.report.read import read_facts
 from maquette.runs.best import Best, read_best, write_best
 
@@ -135,3 +135,11 @@ def test_intervals_are_drawn_to_scale_and_inside():
 
 def one_reading() -> str:
     return line_chart("One", [Series("one", [5], [0.5], "marks", [0.4], [0.7])], x_end=10, size=(300, 700))
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.62, 0.79), (0.501, 0.999), (-0.3, -0.26), (0.1, 0.9)])
+@pytest.mark.parametrize("about", [2, 3, 5])
+def test_an_axis_has_two_numbers_however_its_range_lies(low, high, about):
+    ticks = ticks_inside(low, high, about)
+    assert len(ticks) >= 2
+    assert all(low <= tick <= high for tick in ticks)
