@@ -95,6 +95,7 @@ def test_packs_of_any_size_learn_the_same_styles():
 
 def test_what_has_a_line_is_not_measured_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(measuring, "trained", lambda task, folder: folder)
+    monkeypatch.setattr("torch.set_num_threads", lambda num: None)  # a measurement has a process to itself
     asked = []
     monkeypatch.setattr(measuring, "judged", lambda task, number, adapter: asked.append(number) or {"judge": {}})
     task, file = Task("pack-4", "style", (0, 1, 2, 3), 0, 10), tmp_path / "results.jsonl"
