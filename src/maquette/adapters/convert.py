@@ -7,7 +7,7 @@ from pathlib import Path
 from maquette.adapters.about import About
 from maquette.adapters.bases import layout_of_base, published_layouts
 from maquette.adapters.embeddings import knowing
-from maquette.adapters.export import DTYPES, Precision, export_adapter
+from maquette.adapters.export import Precision, export_adapter
 from maquette.adapters.files import write_tensors
 from maquette.adapters.keys import Dialect, Layout, layout_of
 from maquette.adapters.read import AdapterFile, parts_of, read_adapter
@@ -16,6 +16,7 @@ from maquette.errors import CheckpointError, ConfigError
 from maquette.families import single_file
 from maquette.families.folder import save_folder
 from maquette.families.load import load_family
+from maquette.families.placement import DTYPES
 from maquette.families.sd import StableDiffusion
 from maquette.families.sdxl import StableDiffusionXL
 from maquette.families.vocabulary import make_one_table

@@ -11,6 +11,7 @@ from typing import Protocol
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 BYTES = 4 << 30
 """Memory for the sums of one sweep: all attention of SDXL (955 M weights, 3.8 GB in fp32) is gone through in one."""
@@ -35,11 +36,8 @@ def mean_gradients(
         sums = {name: torch.zeros(weights[name].shape) for name in names}
         with wanting([weights[name] for name in names]):
             hooks = [weights[name].register_post_accumulate_grad_hook(taking(sums[name])) for name in names]
-            try:
+            with removing(hooks):
                 rehearse(batches, backward=True)
-            finally:
-                for hook in hooks:
-                    hook.remove()
         for name in names:
             yield name, sums.pop(name).div_(batches)
 
@@ -53,6 +51,16 @@ def taking(total: Tensor) -> Callable[[Tensor], None]:
         param.grad = None
 
     return take
+
+
+@contextmanager
+def removing(hooks: Sequence[RemovableHandle]) -> Generator[None]:
+    """The hooks act inside alone."""
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 @contextmanager
@@ -77,11 +85,8 @@ def second_moments(
     for names in sweeps({name: layer.in_features**2 for name, layer in layers.items()}):
         sums = {name: squared(layers[name]) for name in names}
         hooks = [layers[name].register_forward_pre_hook(seeing(sums[name])) for name in names]
-        try:
+        with removing(hooks):
             rehearse(batches, backward=False)
-        finally:
-            for hook in hooks:
-                hook.remove()
         for name in names:
             yield name, sums.pop(name)
 

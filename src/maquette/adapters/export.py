@@ -15,10 +15,10 @@ from maquette.adapters.files import write_tensors
 from maquette.adapters.keys import Dialect, Layout
 from maquette.adapters.read import read_adapter
 from maquette.errors import CheckpointError, ModelError
+from maquette.families.placement import DTYPES
 from maquette.families.weights import some
 
 Precision = Literal["fp32", "fp16", "bf16"]
-DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 def export_adapter(

@@ -1,6 +1,6 @@
 """Where weights live and in what precision, chosen by name."""
 
-from collections.abc import Generator, Iterable
+from collections.abc import Collection, Generator
 from contextlib import contextmanager
 from typing import Literal
 
@@ -61,15 +61,15 @@ def has_native_bf16(device: torch.device) -> bool:
 
 
 @contextmanager
-def held_in(dtype: torch.dtype, modules: Iterable[nn.Module]) -> Generator[None]:
+def held_in(dtype: torch.dtype, modules: Collection[nn.Module]) -> Generator[None]:
     """Modules in another precision for a while; afterwards every parameter and buffer has its own bits again."""
     owners = {owner for module in modules for owner in module.modules()}
     weights = [(param, param.data) for owner in owners for param in owner.parameters(recurse=False)]
     buffers = [(owner, key, value) for owner in owners for key, value in owner.named_buffers(recurse=False)]
     try:
-        for owner in owners:
+        for module in modules:
             # nn.Module's own: diffusers' warns of layers to keep in fp32 where there are none.
-            nn.Module.to(owner, dtype=dtype)
+            nn.Module.to(module, dtype=dtype)
         yield
     finally:
         for param, value in weights:

@@ -17,6 +17,7 @@ from maquette.config.optimization import (
     ScheduleFreeConfig,
 )
 from maquette.config.schema import RunConfig
+from maquette.training.optim import SMALLEST_8BIT
 
 FP32 = 4
 WIDTH = {"fp32": 4, "fp16": 2, "bf16": 2}
@@ -26,9 +27,6 @@ ENTRY = 400
 
 PIXEL = 1.7
 """Bytes of a pixel in a PNG of a photograph-like picture. Source: measured on previews of the embedded base."""
-
-SMALL_8BIT = 4096
-"""Tensors of fewer elements keep 32-bit moments in the 8-bit optimizer. Source: bitsandbytes' min_8bit_size."""
 
 
 def optimizer_bytes(config: OptimizerConfig, groups: Sequence[ParamGroup]) -> int:
@@ -45,7 +43,7 @@ def _moments(config: OptimizerConfig, param: Tensor) -> int:
         case LionConfig():
             return FP32 * param.numel()
         case AdamW8bitConfig():
-            return 2 * param.numel() * (1 if param.numel() >= SMALL_8BIT else FP32)
+            return 2 * param.numel() * (1 if param.numel() >= SMALLEST_8BIT else FP32)
         case AdafactorConfig():
             if param.ndim < 2:
                 return FP32 * param.numel()

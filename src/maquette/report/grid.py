@@ -46,11 +46,6 @@ class Grid:
     all_rows: int
     unreadable: tuple[str, ...]
 
-    @property
-    def has_seeds(self) -> bool:
-        """Whether some prompt has pictures of several seeds."""
-        return len({row.prompt for row in self.rows}) < len(self.rows)
-
 
 def grid_of(previews: Sequence[Preview]) -> Grid:
     """Arrange and embed previews. The first and the last step are always among the columns."""

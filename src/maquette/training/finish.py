@@ -15,7 +15,7 @@ from maquette.adapters.base import Trainable
 from maquette.adapters.combined import Combined
 from maquette.adapters.delta import Delta
 from maquette.adapters.embeddings import SUFFIX, TokenSet, write_embeddings, write_one
-from maquette.adapters.export import DTYPES, export_adapter, export_both
+from maquette.adapters.export import export_adapter, export_both
 from maquette.adapters.files import write_tensors
 from maquette.adapters.injected import Injected
 from maquette.adapters.keys import Layout
@@ -25,7 +25,7 @@ from maquette.config.bank import file_name_of
 from maquette.errors import CheckpointError
 from maquette.families import single_file
 from maquette.families.folder import save_folder
-from maquette.families.placement import held_in
+from maquette.families.placement import DTYPES, held_in
 from maquette.families.sd import StableDiffusion
 from maquette.families.sdxl import StableDiffusionXL
 from maquette.generation.sample import scheduler_config

@@ -24,7 +24,8 @@ from maquette.training.checkpoint import Json, Piece
 from maquette.training.prodigy import Prodigy
 
 SMALLEST_8BIT = 4096
-"""Numbers in a tensor from which bitsandbytes keeps its moments in 8 bits; those of smaller ones stay in fp32."""
+"""Numbers in a tensor from which bitsandbytes keeps its moments in 8 bits; those of smaller ones stay in fp32.
+Source: its min_8bit_size."""
 
 Slots = list[dict[str, object]]
 

@@ -3,16 +3,10 @@
 import pytest
 import torch
 from peft import LoraConfig, inject_adapter_in_model
+from tests.parity.adapters.layers import LAYERS, step
 from torch import nn
 
 from maquette.adapters.injected import inject
-
-LAYERS = {
-    "linear": lambda: nn.Linear(24, 40),
-    "linear without bias": lambda: nn.Linear(24, 40, bias=False),
-    "convolution": lambda: nn.Conv2d(12, 20, 3, padding=1, stride=2),
-    "pointwise": lambda: nn.Conv2d(12, 20, 1, bias=False),
-}
 
 
 def adapted(layer, *, ours, dropout=0.0, dtype=torch.float32):
@@ -34,14 +28,6 @@ def adapted(layer, *, ours, dropout=0.0, dtype=torch.float32):
 def inputs(layer, dtype=torch.float32):
     shape = (3, 7, 24) if layer.startswith("linear") else (3, 12, 8, 8)
     return torch.randn(shape, generator=torch.Generator().manual_seed(2)).to(dtype).requires_grad_()
-
-
-def step(model, x):
-    torch.manual_seed(3)  # peft's dropout draws from the global generator
-    y = model(x)
-    (y * torch.linspace(-1, 1, y.numel()).view_as(y)).sum().backward()
-    grads = {name: param.grad for name, param in model.named_parameters() if param.requires_grad}
-    return {"output": y.detach(), "input": x.grad, **grads}
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.4])

@@ -68,12 +68,7 @@ def test_a_base_with_other_latents_lends_all_that_does_not_touch_them(
     sittings.begin_from(str(earlier), tmp_path)
     before = sittings.earlier_base(tmp_path)
     assert before is not None
-    unet = models.new_denoiser(0)
+    unet, lent = models.new_denoiser(0), before.unet.state_dict()
     sittings.carry_over(unet, before.unet)
-    same = {name for name, value in unet.state_dict().items() if torch.equal(value, weight_of(before.unet, name))}
+    same = {name for name, value in unet.state_dict().items() if torch.equal(value, lent[name])}
     assert set(unet.state_dict()) - same == {"conv_in.weight", "conv_out.weight", "conv_out.bias"}
-
-
-def weight_of(module: torch.nn.Module, name: str) -> torch.Tensor:
-    """A weight of a module by name."""
-    return module.state_dict()[name]

@@ -9,7 +9,6 @@ from pathlib import PurePath
 from maquette.config.migration.scripts import SCRIPTS, Script
 from maquette.errors import ConfigError
 
-LAUNCHERS = frozenset({"accelerate", "python", "python3", "torchrun", "deepspeed", "paddle.distributed.launch"})
 _COUNTS = frozenset({"num_processes", "nproc_per_node"})
 _DEVICES = frozenset({"gpus", "gpu_ids", "devices"})
 _SECRETS = frozenset({"hub_token", "huggingface_token", "wandb_api_key"})
