@@ -73,7 +73,7 @@ FROZEN = {
     "report": ["RUN"],
     "train": ["SOURCE", "--prompt", "--base", "--out", "--preset", "--device", "--set", "--resume", "--push-to-hub"],
     "world face": ["--out", "--count -n", "--index", "--seed", "--token"],
-    "world pretrain": ["--work", "--part", "--publish", "--start-from"],
+    "world pretrain": ["--work", "--model", "--part", "--publish", "--start-from"],
     "world scenes": ["--out", "--count -n", "--seed"],
     "world style": ["--out", "--count -n", "--index", "--seed", "--token"],
     "world subject": ["--out", "--count -n", "--index", "--seed", "--token"],

@@ -19,8 +19,13 @@ _SEEDS_APART = 1000
 
 
 class Record(TypedDict, total=False):
-    """What training.json tells of a base; before is the record of the base that it went on from."""
+    """What training.json tells of a model; before is the record of the base that it went on from."""
 
+    model: str
+    commit: str | None
+    pictures: int
+    parts: Mapping[str, Mapping[str, object]]
+    versions: Mapping[str, str]
     before: "Record | None"
 
 
@@ -79,6 +84,11 @@ def earlier_record(work: Path) -> Record | None:
     """The record of the base that a work folder starts from."""
     file = work / "start" / RECORD
     return json.loads(file.read_text("utf-8")) if file.exists() else None
+
+
+def published_record(name: str) -> Record:
+    """The record of a base that comes with the package."""
+    return json.loads((EMBEDDED[name] / RECORD).read_text("utf-8"))
 
 
 def seed_of_sitting(seed: int, work: Path) -> int:

@@ -30,7 +30,7 @@ def test_a_sitting_starts_from_the_earlier_base_with_draws_of_its_own(earlier: P
     vae = pretrain.load_autoencoder(tmp_path).state_dict()
     before = load_file(earlier / "vae" / "diffusion_pytorch_model.safetensors")
     assert all(torch.equal(vae[name], before[name]) for name in before)
-    assert record(tmp_path)["before"] == EARLIER
+    assert record("maquette-64", tmp_path)["before"] == EARLIER
     assert sittings.seed_of_sitting(2, tmp_path) > sittings.seed_of_sitting(2, tmp_path / "nothing") == 2
 
 
