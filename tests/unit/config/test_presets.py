@@ -21,6 +21,14 @@ DOCUMENTED = {
         "training.steps": 800,
         "optimizer.lr": 5e-6,
     },
+    "sd1-subject-lora-class-images": {
+        "adapter.rank": 4,
+        "optimizer.lr": 1e-4,
+        "class_images.prompt": "a photo of dog",
+        "class_images.count": 200,
+        "class_images.weight": 1.0,
+        "training.steps": 500,
+    },
     "sd1-face-lora": {
         "model.base": "stablediffusionapi/cyberrealistic-41",
         "data.crop": "center",
@@ -148,7 +156,14 @@ S4 = "python train_text_to_image_{}.py --dataset_name=pictures --resolution=768 
 S4 += "--gradient_accumulation_steps=4 --max_train_steps=15000 --max_grad_norm=1 --checkpoints_total_limit=3 "
 S4 += '--lr_scheduler="constant" --lr_warmup_steps=0 --seed=42 --learning_rate='
 
+S3_LORA = "python train_dreambooth_lora.py --pretrained_model_name_or_path=stable-diffusion-v1-5/stable-diffusion-v1-5 "
+S3_LORA += "--instance_data_dir=pictures --resolution=512 --train_batch_size=1 --gradient_accumulation_steps=1 "
+S3_LORA += "--checkpointing_steps=100 --learning_rate=1e-4 --lr_scheduler=constant --lr_warmup_steps=0 --rank=4 --seed=0"
+
 COMMANDS = {
+    "sd1-subject-lora": f"{S3_LORA} --max_train_steps=500",
+    "sd1-subject-lora-class-images": f"{S3_LORA} --max_train_steps=500 --with_prior_preservation "
+    '--prior_loss_weight=1.0 --num_class_images=200 --class_data_dir=dogs --class_prompt="a photo of dog"',
     "kandinsky22prior-style-lora": S4.format("prior_lora") + "1e-04 --lora_rank=4",
     "kandinsky22prior-style-full": S4.format("prior") + "1e-05",
     "sdxl-subject-lora-pivotal": ADVANCED
