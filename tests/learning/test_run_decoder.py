@@ -38,7 +38,7 @@ def test_previews_are_what_generate_makes_of_the_run(learned, bases, tmp_path):
     assert (first.step, last.step) == (0, 2)
     assert (run.root / first.path).read_bytes() != (run.root / last.path).read_bytes()
 
-    asked = ["--steps", 2, "--guidance", 5, "--device", "cpu"]
+    asked = ["--steps", 2, "--guidance", 4, "--device", "cpu"]
     assert maquette("generate", PROMPT, "--adapter", run.root, "--out", tmp_path / "made", *asked) == 0
     halves = ["--base", bases("kandinsky-decoder"), "--prior", bases("kandinsky-prior"), "--adapter", run.export]
     assert maquette("generate", PROMPT, *halves, "--out", tmp_path / "by-name", *asked) == 0

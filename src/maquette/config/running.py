@@ -25,6 +25,10 @@ Sampler = Literal[
     "edm_heun_churn",
 ]
 
+GUIDANCE, KANDINSKY_GUIDANCE, EDM_GUIDANCE = 5.0, 4.0, 3.0
+"""How strongly a prompt is followed where nobody says it. Kandinsky: as its own pipelines take. EDM: as the authors of
+Playground v2.5 advise."""
+
 
 class ModelConfig(Section):
     """The base model, and how it is loaded."""
@@ -80,8 +84,8 @@ class PreviewConfig(Section):
     steps: Count = 25
     """Sampling steps. Source: diffusers' training scripts."""
     guidance: Annotated[float, Field(ge=1)] | None = None
-    """How strongly the prompt is followed; 1 turns guidance off. Unset: 5, or 3 on a base with EDM preconditioning
-    (Playground v2.5). Source: `maquette generate`, so that both agree."""
+    """How strongly the prompt is followed; 1 turns guidance off. Unset: 5, on Kandinsky 4, and 3 on a base with
+    EDM preconditioning (Playground v2.5). Source: `maquette generate`, so that both agree."""
     negative: str = ""
     """What the pictures should not show."""
     scheduler: Sampler | None = None

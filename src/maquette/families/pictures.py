@@ -9,12 +9,10 @@ from diffusers.pipelines.pipeline_utils import DiffusionPipeline, ImagePipelineO
 from jaxtyping import Float
 from torch import Generator, Tensor
 
+from maquette.config.running import EDM_GUIDANCE, GUIDANCE
 from maquette.config.words import written_out
 from maquette.families.base import Family
 from maquette.families.vae import decode
-
-GUIDANCE, EDM_GUIDANCE = 5.0, 3.0
-"""How strongly a prompt is followed where nobody says it. EDM: as the authors of Playground v2.5 advise."""
 
 PRIOR_GUIDANCE, PRIOR_STEPS = 4.0, 25
 """What Kandinsky's own pipelines take for the way from the prompt to its picture's embedding."""

@@ -21,8 +21,8 @@ Picture = UInt8[Tensor, "3 h w"]
 class Request:
     """One picture that is asked for: everything that decides its bytes, but the weights.
 
-    guidance: None is what is usual for the base: 5, or 3 with EDM preconditioning. scheduler: see ``SCHEDULERS``.
-    size: (height, width) in pixels; None is what the base was trained at.
+    guidance: None is what is usual for the base: 5, with Kandinsky 4, with EDM preconditioning 3.
+    scheduler: see ``SCHEDULERS``. size: (height, width) in pixels; None is what the base was trained at.
     prior_steps, prior_guidance: of a base that first makes an image embedding of the prompt; None is what its pipeline
     takes.
     """

@@ -1,5 +1,6 @@
 """What a report may say of the base model: a name without a path, where it comes from, and its licence if known."""
 
+import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,11 +8,14 @@ from typing import Literal
 
 import yaml
 
-from maquette.config.running import ModelConfig
+from maquette.config.running import EDM_GUIDANCE, ModelConfig
 from maquette.report.privacy import named
 
 EMBEDDED = "maquette-64"
 """The base that comes with maquette, under its licence."""
+
+PLAYGROUND = "playgroundai/playground-v2.5-1024px-aesthetic"
+"""The published base with EDM preconditioning."""
 
 LICENSES = {
     "CompVis/stable-diffusion-v1-4": "creativeml-openrail-m",
@@ -23,30 +27,49 @@ LICENSES = {
     "stabilityai/stable-diffusion-xl-base-1.0": "openrail++",
     "kandinsky-community/kandinsky-2-2-decoder": "apache-2.0",
     "kandinsky-community/kandinsky-2-2-prior": "apache-2.0",
+    PLAYGROUND: "playground-v2dot5-community",
     EMBEDDED: "apache-2.0",
 }
 """Licences, in the hub's spelling, of bases whose model cards are not at hand offline. Source: those model cards."""
+
+OTHER_LICENSES = {"playground-v2dot5-community": f"https://huggingface.co/{PLAYGROUND}/blob/main/LICENSE.md"}
+"""Licences that the hub lists as "other" beside their name, and where their text is."""
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """The base model: its name, which is an id on the hub or a bare file or folder name, and its licence if known."""
+    """The base model: its name, which is an id on the hub or a bare file or folder name, and its licence if known.
+
+    guidance: how strongly prompts are to be followed, where the pipelines' own number would be wrong.
+    """
 
     name: str
     kind: Literal["embedded", "hub", "local"]
     license: str | None
+    guidance: float | None = None
 
 
 def base_of(model: ModelConfig) -> Base:
-    """The base of a run. Reads the licence from the model card in a local folder, if there is one."""
+    """The base of a run. Of a local folder, the licence is read from its model card, if there is one."""
     if model.base == EMBEDDED:
         return Base(EMBEDDED, "embedded", LICENSES[EMBEDDED])
     path = Path(model.base).expanduser()
     if _HUB_ID.fullmatch(model.base) and not path.exists():
-        return Base(model.base, "hub", LICENSES.get(model.base))
-    return Base(Path(named(model.base)).name, "local", license_in(path / "README.md"))
+        guidance = EDM_GUIDANCE if model.base == PLAYGROUND else None
+        return Base(model.base, "hub", LICENSES.get(model.base), guidance)
+    guidance = EDM_GUIDANCE if is_edm(path) else None
+    return Base(Path(named(model.base)).name, "local", license_in(path / "README.md"), guidance)
+
+
+def is_edm(folder: Path) -> bool:
+    """Whether a base in diffusers' layout says that its denoiser is preconditioned as EDM's are."""
+    file = folder / "scheduler" / "scheduler_config.json"
+    try:
+        return str(json.loads(file.read_text(encoding="utf-8")).get("_class_name")).startswith("EDM")
+    except (OSError, ValueError, AttributeError):
+        return False  # the base may be gone since, or be one file
 
 
 def license_in(card: Path) -> str | None:
@@ -60,5 +83,9 @@ def license_in(card: Path) -> str | None:
         front = yaml.safe_load(parts[1])
     except yaml.YAMLError:
         return None
-    found = front.get("license") if isinstance(front, dict) else None
+    if not isinstance(front, dict):
+        return None
+    found, name = front.get("license"), front.get("license_name")
+    if isinstance(name, str) and name in OTHER_LICENSES:
+        return name
     return found if isinstance(found, str) else None

@@ -3,6 +3,7 @@
 import yaml
 
 from maquette.config.adapter import LowRankConfig
+from maquette.report.base import OTHER_LICENSES
 from maquette.report.choice import choice_of
 from maquette.report.facts import Facts, Preview
 from maquette.report.halves import how_to_use
@@ -55,10 +56,13 @@ def front_matter(facts: Facts, gallery: list[Preview], run: RunDir) -> dict[str,
     kind_tags = [*dict.fromkeys(["lora", adapter.kind]), "template:sd-lora"] if is_adapter else []
     kind_tags += ["textual_inversion"] if facts.tokens else []
     words = facts.triggers or facts.prompts
+    license_link = OTHER_LICENSES.get(facts.base.license or "")
     front: dict[str, object] = {
         "base_model": facts.base.name if facts.base.kind == "hub" else None,
         "instance_prompt": words[0] if words else None,
-        "license": facts.base.license,
+        "license": "other" if license_link else facts.base.license,
+        "license_name": facts.base.license if license_link else None,
+        "license_link": license_link,
         "library_name": "diffusers" if _loads_in_diffusers(facts) else None,
         "pipeline_tag": "text-to-image",
         "tags": ["text-to-image", "diffusers", *kind_tags, "maquette"],
@@ -148,7 +152,8 @@ def _training_section(facts: Facts, run: RunDir) -> list[str]:
 def _license_section(facts: Facts) -> list[str]:
     base = facts.base
     if base.license:
-        return ["## Licence", f"That of the base, {base.name}: {base.license}."]
+        link = OTHER_LICENSES.get(base.license)
+        return ["## Licence", f"That of the base, {base.name}: {base.license}" + (f" ({link})." if link else ".")]
     sentence = f"The licence of the base, {base.name}, is not known here; what was learned from it inherits its terms."
     return ["## Licence", f"{sentence} Look it up, and name it above before you publish this."]
 

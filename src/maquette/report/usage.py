@@ -187,6 +187,7 @@ def _pipeline_code(subject: Subject, model: str, loading: Sequence[str] = (), en
             [f"second = CLIPTextModelWithProjection.from_pretrained(model, subfolder={kind})"],
             ", text_encoder_2=second",
         )
+    guidance = "" if subject.base.guidance is None else f", guidance_scale={subject.base.guidance}"
     lines = [
         *([] if is_small else ["import torch"]),
         "from diffusers import AutoPipelineForText2Image",
@@ -199,7 +200,7 @@ def _pipeline_code(subject: Subject, model: str, loading: Sequence[str] = (), en
         f"pipeline = AutoPipelineForText2Image.from_pretrained(model{half}{second})",
         *loading,
         *place,
-        f"picture = pipeline({quoted(written_out(subject.example, subject.tokens))}).images[0]",
+        f"picture = pipeline({quoted(written_out(subject.example, subject.tokens))}{guidance}).images[0]",
     ]
     return "\n".join(lines)
 

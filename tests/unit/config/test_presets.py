@@ -158,7 +158,9 @@ S4 += '--lr_scheduler="constant" --lr_warmup_steps=0 --seed=42 --learning_rate='
 
 S3_LORA = "python train_dreambooth_lora.py --pretrained_model_name_or_path=stable-diffusion-v1-5/stable-diffusion-v1-5 "
 S3_LORA += "--instance_data_dir=pictures --resolution=512 --train_batch_size=1 --gradient_accumulation_steps=1 "
-S3_LORA += "--checkpointing_steps=100 --learning_rate=1e-4 --lr_scheduler=constant --lr_warmup_steps=0 --rank=4 --seed=0"
+S3_LORA += (
+    "--checkpointing_steps=100 --learning_rate=1e-4 --lr_scheduler=constant --lr_warmup_steps=0 --rank=4 --seed=0"
+)
 
 COMMANDS = {
     "sd1-subject-lora": f"{S3_LORA} --max_train_steps=500",

@@ -137,7 +137,9 @@ def test_every_sampler_makes_a_picture(name):
     assert not is_black(picture)
 
 
-@pytest.mark.parametrize(("kind", "usual", "other"), [("sdxl", 5.0, 3.0), ("playground", 3.0, 5.0)])
+@pytest.mark.parametrize(
+    ("kind", "usual", "other"), [("sdxl", 5.0, 3.0), ("playground", 3.0, 5.0), ("kandinsky-decoder", 4.0, 5.0)]
+)
 def test_guidance_that_nobody_names_is_what_is_usual_for_the_base(kind, usual, other):
     family, asked = tiny.RECIPES[kind](), {"prompt": "a cat", "seed": 0, "steps": 2}
     with painter(family) as paint:

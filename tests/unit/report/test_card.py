@@ -44,6 +44,18 @@ def test_the_front_matter_is_what_the_hub_reads(tmp_path):
     assert hub.data.license == "openrail++"
 
 
+def test_a_licence_that_the_hub_has_no_word_for_is_named_and_linked(tmp_path):
+    base = "playgroundai/playground-v2.5-1024px-aesthetic"
+    link = f"https://huggingface.co/{base}/blob/main/LICENSE.md"
+    run = write_run(tmp_path / "mug", f'model.base="{base}"')
+    _, body = card_of(run)
+    hub = ModelCard.load(run.card)
+    assert hub.data.license == "other"
+    assert hub.data.license_name == "playground-v2dot5-community"
+    assert hub.data.license_link == link
+    assert f"{base}: playground-v2dot5-community ({link})." in body
+
+
 def test_every_picture_of_the_card_is_in_the_folder(tmp_path):
     run = write_run(tmp_path / "mug")
     front, body = card_of(run)

@@ -4,6 +4,7 @@ import ast
 import shlex
 
 import pytest
+from tests.contract import tiny
 from tests.unit.report.sample_run import export
 
 from maquette.config.running import ModelConfig
@@ -151,3 +152,16 @@ def test_a_base_is_told_by_its_name_and_its_licence(tmp_path):
     assert base_of(ModelConfig(base=sdxl)) == Base(sdxl, "hub", "openrail++")
     assert base_of(ModelConfig(base="org/unknown")) == Base("org/unknown", "hub", None)
     assert base_of(ModelConfig(base="/models/x.safetensors")) == Base("x.safetensors", "local", None)
+
+
+def test_a_base_of_edm_is_followed_less_strongly_than_its_pipeline_would(tmp_path):
+    local = tiny.save("playground", tmp_path / "playground")
+    (local / "README.md").write_text("---\nlicense: other\nlicense_name: playground-v2dot5-community\n---\n")
+    published = "playgroundai/playground-v2.5-1024px-aesthetic"
+    for given, kind in ((str(local), "local"), (published, "hub")):
+        base = base_of(ModelConfig(base=given))
+        assert (base.kind, base.license, base.guidance) == (kind, "playground-v2dot5-community", 3.0)
+        for exports in ((KOHYA, DIFFUSERS), (FOLDER,)):
+            (code,) = [u.code for u in usages(subject(*exports, base=base)) if u.language == "python"]
+            assert 'pipeline("a photo of sks mug", guidance_scale=3.0).images[0]' in code
+    assert base_of(ModelConfig(base=str(tiny.save("sdxl", tmp_path / "sdxl")))).guidance is None

@@ -17,6 +17,7 @@ from diffusers.pipelines.pipeline_utils import ImagePipelineOutput
 from jaxtyping import Float
 from torch import Tensor
 
+from maquette.config.running import KANDINSKY_GUIDANCE
 from maquette.config.words import written_out
 from maquette.errors import ModelError
 from maquette.families import parts, text, unet
@@ -124,4 +125,6 @@ def pictures(
         return movq.decode(cast(Tensor, latents).to(movq.dtype), force_not_quantize=True).sample.float()
 
     size = unet.default_size(decoder.unet, latent_factor(movq))
-    return Pictures(pipeline, make, size, size_multiple(decoder), scales_input=False, has_prior=True)
+    return Pictures(
+        pipeline, make, size, size_multiple(decoder), scales_input=False, has_prior=True, guidance=KANDINSKY_GUIDANCE
+    )
