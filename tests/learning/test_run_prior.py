@@ -56,7 +56,11 @@ def test_an_adapter_of_a_prior_is_the_same_in_diffusers(photos, bases, tmp_path)
 
 def test_a_whole_prior_is_a_folder_that_diffusers_opens(photos, bases, tmp_path):
     base = bases("kandinsky-prior")
-    run = train(photos, base, tmp_path / "dog", adapter__kind="full", loss__weighting__kind="min_snr")
+    half = {"model__precision": "bf16", "model__decoder": str(bases("kandinsky-decoder")), "preview__every": 3}
+    run = train(photos, base, tmp_path / "dog", adapter__kind="full", loss__weighting__kind="min_snr", **half)
+    first, last = (Image.open(run.previews / f"step-{step:06d}-prompt-00-seed-0.png") for step in (0, 3))
+    assert first.tobytes() != last.tobytes()
+    assert first.getextrema() != last.getextrema() or any(low < high for low, high in last.getextrema())
     opened = KandinskyV22PriorPipeline.from_pretrained(run.export / "model")
     ours, before = load_family(run.export / "model"), load_family(base)
     torch.testing.assert_close(embedded(opened), embedded(ours.pipeline()), rtol=1e-5, atol=1e-5)
@@ -156,4 +160,6 @@ def test_a_mistake_in_the_last_of_several_runs_is_told_before_the_first_one_star
     assert not (tmp_path / "dog").exists()
     assert maquette("train", *files, "--base", "x", "--push-to-hub", "y") == 2
     said = " ".join(capsys.readouterr().err.split())
-    assert all(flag in said for flag in ("--out:", "--base:", "--push-to-hub:"))
+    assert all(flag in said for flag in ("--out:", "--base:", "--push-to-hub:", "`maquette publish RUN NAME`"))
+    assert maquette("train", *files, "--out", "runs/dog", "--push-to-hub", "y") == 2
+    assert "`maquette publish runs/dog/RUN NAME`" in " ".join(capsys.readouterr().err.split())

@@ -54,8 +54,10 @@ def plan(
 
 def show(plan: Plan, console: Console) -> None:
     """Print a plan for people: tables that stay readable in a pipe."""
+    beside = f", the other half's in {plan.beside}" if plan.beside not in (None, plan.weights) else ""
     console.print(
-        f"[bold]{escape(plan.base)}[/bold] on {plan.device}: weights in {plan.weights}, products in {plan.products}"
+        f"[bold]{escape(plan.base)}[/bold] on {plan.device}: weights in {plan.weights}{beside}, products in "
+        f"{plan.products}"
     )
     _show_groups(plan, console)
     _show_pictures(plan, console)

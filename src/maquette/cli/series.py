@@ -61,7 +61,11 @@ def refused(
     if base is not None and not resume:
         problems.append("--base: each of several runs has a base of its own; name it in the TOML file or the preset.")
     if push is not None:
-        problems.append("--push-to-hub: publishes one run; publish each of several with `maquette publish`.")
+        runs = "RUN" if out is None else f"{out}/RUN"
+        problems.append(
+            "--push-to-hub: publishes one run. Leave it out, and when several are done, publish each by its folder: "
+            f"`maquette publish {runs} NAME`."
+        )
     return problems
 
 

@@ -27,6 +27,12 @@ FAMILIES: Mapping[str, str] = {
 HALVES: Mapping[str, str] = {"prior": "KandinskyV22PriorPipeline", "decoder": "KandinskyV22Pipeline"}
 """The settings of [model] that name the other half of a model -> its pipeline class."""
 
+BESIDE: Mapping[str, Sequence[str]] = {
+    "kandinsky-decoder": ("prior", "prior_text_encoder", "image_encoder"),
+    "kandinsky-prior": ("decoder", "decoder_vae"),
+}
+"""A family's name -> its modules that are of the other half; that half's denoiser is the first."""
+
 EMBEDDED: Mapping[str, Path] = {"maquette-64": Path(__file__).parent.parent / "embedded" / "weights" / "maquette-64"}
 """Base models that come with the package."""
 
@@ -46,6 +52,7 @@ def load_family(  # noqa: PLR0913 - one parameter for each setting of [model]
     tokenizer: str | None = None,
     prior: str | None = None,
     decoder: str | None = None,
+    beside: Precision | None = None,
     clip_skip: int = 0,
     quantize: Quantization = "none",
 ) -> Family:
@@ -56,6 +63,7 @@ def load_family(  # noqa: PLR0913 - one parameter for each setting of [model]
     vae: folder or hub id of an autoencoder to use instead of the base's own.
     tokenizer: folder or hub id with the vocabulary, for a single file, which has none.
     prior, decoder: folder or hub id of the other half of Kandinsky 2.2; a decoder needs it, a prior for pictures.
+    beside: how that half is held, where it is not as the base.
     clip_skip: how many of the text encoders' last layers to leave out.
     quantize: how the denoiser's linear layers are held; only adapters can then be trained.
     Raises ModelError, or ConfigError for a device or precision that there is not, or MissingDependencyError where
@@ -70,6 +78,7 @@ def load_family(  # noqa: PLR0913 - one parameter for each setting of [model]
         variant=variant,
         vae=None if vae is None else part_folder(vae, "vae"),
         **folders,
+        beside=beside or precision,
         clip_skip=clip_skip,
         quantize=quantize,
     )
@@ -89,7 +98,10 @@ def load_family(  # noqa: PLR0913 - one parameter for each setting of [model]
 
 
 def load_model(model: ModelConfig, *, device: str, precision: Precision | None = None) -> Family:
-    """The base that a configuration asks for, as ``load_family`` loads it; ``precision`` overrules its own."""
+    """The base that a configuration asks for, as ``load_family`` loads it.
+
+    precision: overrules the configuration's for the base itself, and not for another half beside it.
+    """
     return load_family(
         model.base,
         device=device,
@@ -100,6 +112,7 @@ def load_model(model: ModelConfig, *, device: str, precision: Precision | None =
         tokenizer=model.tokenizer,
         prior=model.prior,
         decoder=model.decoder,
+        beside=model.precision,
         clip_skip=model.clip_skip,
         quantize=model.quantize,
     )

@@ -41,7 +41,7 @@ class Options:
     """How a checkpoint is to be loaded.
 
     vae: folder of an autoencoder that replaces the checkpoint's own. prior, decoder: folder of the other
-    half, for a decoder or a prior.
+    half, for a decoder or a prior; beside: its precision.
     variant: which weight files, such as "fp16". clip_skip: how many of the text encoders' last layers to leave out.
     quantize: how the denoiser's linear layers are held.
     """
@@ -52,6 +52,7 @@ class Options:
     vae: Path | None = None
     prior: Path | None = None
     decoder: Path | None = None
+    beside: Precision = "fp32"
     clip_skip: int = 0
     quantize: Quantization = "none"
 

@@ -11,7 +11,7 @@ from maquette.adapters.tokens import grown
 from maquette.config.adapter import FullConfig
 from maquette.config.schema import RunConfig
 from maquette.families.base import Family
-from maquette.families.load import load_shapes
+from maquette.families.load import BESIDE, load_shapes
 from maquette.families.placement import choose_dtype
 from maquette.training.prepare import checkpoint_gradients
 from maquette.training.seeds import rng_at
@@ -24,10 +24,15 @@ CODE_BYTES = {"int8": 1.0, "nf4": 0.5 + 4 / 64}
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Blank:
-    """A base on the meta device. held: the dtype of its frozen weights. compute: of matrix products."""
+    """A base on the meta device.
+
+    held: the dtype of its frozen weights. beside: of those of another half that stands beside it; None without one.
+    compute: of matrix products.
+    """
 
     family: Family
     held: torch.dtype
+    beside: torch.dtype | None
     compute: torch.dtype
 
 
@@ -38,14 +43,20 @@ def blank_base(config: RunConfig, device: torch.device) -> Blank:
     """
     family = load_shapes(config.model)
     denoiser = family.modules["denoiser"]
-    compute = choose_dtype(config.model.precision, device, sum(param.numel() for param in denoiser.parameters()))
+    compute = choose_dtype(config.model.precision, device, _size(denoiser))
     held = torch.float32 if isinstance(config.adapter, FullConfig) else compute
+    others = [name for name in BESIDE.get(family.name, ()) if name in family.modules]
+    beside = choose_dtype(config.model.precision, device, _size(family.modules[others[0]])) if others else None
     for name, module in family.modules.items():
         if name != "vae" or not getattr(module, "config", {}).get("force_upcast"):
-            nn.Module.to(module, dtype=held)
+            nn.Module.to(module, dtype=beside if name in others else held)
     if config.tokens is not None:
         family = grown(family, config.tokens, rng_at(config.training.seed, 0, stream="tokens"))
-    return Blank(family, held, compute)
+    return Blank(family, held, beside, compute)
+
+
+def _size(module: nn.Module) -> int:
+    return sum(param.numel() for param in module.parameters())
 
 
 def blank_trainable(config: RunConfig, blank: Blank) -> Trainable:

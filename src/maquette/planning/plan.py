@@ -47,15 +47,17 @@ class Group:
 class Plan:
     """What a run would do.
 
-    pictures, held_out: to learn from, and kept for validation. class_images, class_images_to_make: in all, and not
-    there yet. draws: of one pass over the pictures, with their repeats. batch: pictures of one step. buckets: pictures
-    by (height, width). views, captions_kept: encoded once. disk, memory: bytes by purpose; memory is that of the
-    training device. seconds: by phase, estimated. teraflop: arithmetic of one step. captions: each one once.
+    weights, beside, products: dtypes, as ``Blank`` has them. pictures, held_out: to learn from, and for validation.
+    class_images, class_images_to_make: in all, and not there yet. draws: of one pass over the pictures, with their
+    repeats. batch: pictures of one step. buckets: pictures by (height, width). views, captions_kept: encoded once.
+    disk, memory: bytes by purpose; memory is that of the training device. seconds: by phase, estimated. teraflop:
+    arithmetic of one step. captions: each one once.
     """
 
     base: str
     device: str
     weights: str
+    beside: str | None
     products: str
     groups: Sequence[Group]
     pictures: int
@@ -132,6 +134,7 @@ def planned(config: RunConfig, blank: Blank, samples: Sequence[Sample], to_make:
         base=Path(config.model.base).name if Path(config.model.base).exists() else config.model.base,
         device=str(device),
         weights=str(blank.held).removeprefix("torch."),
+        beside=None if blank.beside is None else str(blank.beside).removeprefix("torch."),
         products=str(blank.compute).removeprefix("torch."),
         groups=groups,
         pictures=len(subjects),

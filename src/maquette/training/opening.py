@@ -40,7 +40,8 @@ from maquette.training.weighting import check_cap, levels_of, weighting_of
 def load_base(config: RunConfig, device: torch.device) -> Family:
     """The base model of a run, on its device, with the new tokens that it will learn.
 
-    What is trained whole is in fp32, so that nothing of it is rounded.
+    What is trained whole is in fp32, so that nothing of it is rounded; another half beside it stays frozen, and is held
+    as frozen weights are.
     """
     whole = isinstance(config.adapter, FullConfig)
     family = load_model(config.model, device=str(device), precision="fp32" if whole else None)

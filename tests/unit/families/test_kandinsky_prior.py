@@ -154,6 +154,8 @@ def test_parts_of_different_models_are_refused(family):
     fields = {name: getattr(family, name) for name in KandinskyPrior.__slots__ if name != "spread"}
     with pytest.raises(ModelError, match="predicts 24 numbers, and its image encoder makes 16"):
         KandinskyPrior(**{**fields, "image_encoder": tiny.image_encoder(width=16)})
+    with pytest.raises(ModelError, match=r"cuts pictures to 24x24 .* and its image encoder takes 16x16"):
+        KandinskyPrior(**{**fields, "image_processor": tiny.image_processor(24)})
 
 
 def test_settings_that_a_prior_has_no_use_for_are_refused(tmp_path):

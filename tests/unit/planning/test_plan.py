@@ -21,6 +21,7 @@ from maquette.planning.costs import REACHED, Costs, Machine, counting
 from maquette.planning.plan import Plan, plan
 from maquette.planning.sizes import optimizer_bytes, times
 from maquette.planning.words import words_of
+from maquette.training.opening import load_base
 from maquette.training.optim import build_optimizer, pack_state
 from maquette.training.seeds import rng_at
 
@@ -135,6 +136,24 @@ def test_planning_reads_no_weights_and_writes_nothing(bases, tmp_path):
     before = sorted(tmp_path.rglob("*"))
     assert planned(photos, base).groups[0].parameters > 0
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(("half", "other"), [("prior", "decoder"), ("decoder", "prior")])
+def test_a_half_beside_one_that_is_trained_whole_is_held_as_frozen_weights_are(half, other, bases, tmp_path, capsys):
+    photos, base, beside = paint(tmp_path / "photos"), bases(f"kandinsky-{half}"), str(bases(f"kandinsky-{other}"))
+    settings = {"adapter.kind": "full", "model.precision": "bf16", f"model.{other}": beside, "data.prompt": PROMPT}
+    config = load_config(flags={"SOURCE": photos, "--base": base}, sets=sets(settings))
+    modules = load_base(config, torch.device("cpu")).modules
+    held = {name: next(module.parameters()).dtype for name, module in modules.items() if name != "spread"}
+    own = {"denoiser", "vae"} if half == "decoder" else {"denoiser", "text_encoder", "image_encoder"}
+    assert held == {name: torch.float32 if name in own else torch.bfloat16 for name in held}
+    told = plan(config, tmp_path / "run")
+    assert (told.weights, told.beside, told.products) == ("float32", "bfloat16", "bfloat16")
+    trained = sum(group.parameters for group in told.groups)
+    bits = sum(param.nbytes for module in modules.values() for param in module.parameters())
+    assert told.memory["frozen weights"] == bits - 4 * trained
+    assert maquette("plan", photos, "--base", base, *(f"--set={each}" for each in sets(settings))) == 0
+    assert "weights in float32, the other half's in bfloat16, products in bfloat16" in capsys.readouterr().out
 
 
 def test_mistakes_are_those_of_training(bases, tmp_path, capsys):

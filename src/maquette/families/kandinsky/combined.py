@@ -68,8 +68,8 @@ def size_multiple(decoder: KandinskyV22Pipeline) -> int:
 
 
 def alone(options: parts.Options) -> parts.Options:
-    """The options of a half that stands beside the one that is trained: it is never quantized."""
-    return replace(options, prior=None, decoder=None, quantize="none")
+    """The options of a half that stands beside the base: held in a precision of its own, and never quantized."""
+    return replace(options, prior=None, decoder=None, precision=options.beside, quantize="none")
 
 
 def check_fit(decoder: UNet2DConditionModel, prior: PriorTransformer) -> None:

@@ -71,6 +71,7 @@ class KandinskyPrior:
 
     def __post_init__(self) -> None:
         check_fit(self.prior, self.image_encoder, self.text_encoder)
+        vision.check_fit(self.image_encoder, self.image_processor)
         if self.decoder is not None:
             combined.check_fit(self.decoder.unet, self.prior)
         object.__setattr__(self, "spread", Spread(self.prior))

@@ -36,6 +36,17 @@ def crop_side(processor: CLIPImageProcessor) -> int:
     return int(dict(processor.crop_size)["height"])
 
 
+def check_fit(encoder: CLIPVisionModelWithProjection, processor: CLIPImageProcessor) -> None:
+    """Raise ModelError where pictures are not prepared at the size that the encoder takes."""
+    shown, takes = dict(processor.crop_size), encoder.config.image_size
+    if (shown["height"], shown["width"]) != (takes, takes):
+        raise ModelError(
+            f"The parts of the model do not fit: its image processor cuts pictures to {shown['height']}x"
+            f"{shown['width']} (crop_size in preprocessor_config.json), and its image encoder takes {takes}x{takes} "
+            "(image_size in its config.json). Use one prior's own parts."
+        )
+
+
 def read_image_encoder(folder: Path, options: Options, dtype: torch.dtype) -> CLIPVisionModelWithProjection:
     """The image encoder in ``folder``. Raises ModelError where it is missing, damaged or of another kind."""
     config = CLIPVisionConfig.from_dict(dict(read_json(folder / "config.json")))
