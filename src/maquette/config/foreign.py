@@ -111,7 +111,8 @@ REFERENCE: Mapping[str, Mapping[str, Foreign]] = {
         "noise_offset": to("loss.noise_offset"),
         "offset_noise": to("loss.noise_offset", note="a number; theirs stands for 0.1", on=0.1),
         "do_edm_style_training": needless(
-            "on a base that predicts noise it changes nothing (docs/maths.md); elsewhere the base's scheduler says it",
+            "on a base that predicts noise it changes nothing (docs/maths.md); a base with an EDM scheduler is trained "
+            "so without it, too",
             "loss.noise_levels",
         ),
         "edm_weighting": to("loss.weighting.kind", words=_EDM),

@@ -1,6 +1,5 @@
 """What a report may say of the base model: a name without a path, where it comes from, and its licence if known."""
 
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,14 +7,12 @@ from typing import Literal
 
 import yaml
 
+from maquette.config.bases import PLAYGROUND, is_edm
 from maquette.config.running import EDM_GUIDANCE, ModelConfig
 from maquette.report.privacy import named
 
 EMBEDDED = "maquette-64"
 """The base that comes with maquette, under its licence."""
-
-PLAYGROUND = "playgroundai/playground-v2.5-1024px-aesthetic"
-"""The published base with EDM preconditioning."""
 
 LICENSES = {
     "CompVis/stable-diffusion-v1-4": "creativeml-openrail-m",
@@ -56,20 +53,10 @@ def base_of(model: ModelConfig) -> Base:
     if model.base == EMBEDDED:
         return Base(EMBEDDED, "embedded", LICENSES[EMBEDDED])
     path = Path(model.base).expanduser()
+    guidance = EDM_GUIDANCE if is_edm(model.base) else None
     if _HUB_ID.fullmatch(model.base) and not path.exists():
-        guidance = EDM_GUIDANCE if model.base == PLAYGROUND else None
         return Base(model.base, "hub", LICENSES.get(model.base), guidance)
-    guidance = EDM_GUIDANCE if is_edm(path) else None
     return Base(Path(named(model.base)).name, "local", license_in(path / "README.md"), guidance)
-
-
-def is_edm(folder: Path) -> bool:
-    """Whether a base in diffusers' layout says that its denoiser is preconditioned as EDM's are."""
-    file = folder / "scheduler" / "scheduler_config.json"
-    try:
-        return str(json.loads(file.read_text(encoding="utf-8")).get("_class_name")).startswith("EDM")
-    except (OSError, ValueError, AttributeError):
-        return False  # the base may be gone since, or be one file
 
 
 def license_in(card: Path) -> str | None:

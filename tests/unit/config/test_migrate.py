@@ -356,6 +356,43 @@ def test_edm_style_training_keeps_its_weights_and_levels(flags: str, weighting: 
     assert result.settings["loss.noise_levels.kind"].value == levels
 
 
+@pytest.mark.parametrize(
+    ("script", "base", "is_edm"),
+    [
+        ("train_dreambooth_lora_sdxl", "playgroundai/playground-v2.5-1024px-aesthetic", True),
+        ("train_dreambooth_lora_sdxl_advanced", "{local}", True),
+        ("train_dreambooth_lora_sdxl", "stabilityai/stable-diffusion-xl-base-1.0", False),
+        ("train_text_to_image_lora_sdxl", "playgroundai/playground-v2.5-1024px-aesthetic", False),
+    ],
+)
+@pytest.mark.parametrize("flag", ["", "--do_edm_style_training"])
+def test_a_base_of_edm_is_trained_by_its_formulas_where_the_script_does_so(tmp_path, script, base, is_edm, flag):
+    scheduler = tmp_path / "scheduler" / "scheduler_config.json"
+    scheduler.parent.mkdir()
+    scheduler.write_text('{"_class_name": "EDMEulerScheduler"}')
+    command = f"python {script}.py --pretrained_model_name_or_path={base.format(local=tmp_path)} {flag}"
+    found = {key: setting.value for key, setting in migrated(command).settings.items() if key.startswith("loss.")}
+    assert found == ({"loss.weighting.kind": "uniform_x0", "loss.noise_levels.kind": "karras"} if is_edm else {})
+
+
+@pytest.mark.parametrize(
+    ("command", "buckets", "crop"),
+    [
+        ("train_dreambooth.py", False, "random"),
+        ("train_text_to_image_lora_sdxl.py --center_crop", False, "center"),
+        ("train_dreambooth_lora.py --height=512 --width=768", False, None),
+        ("train_text_to_image_decoder.py", False, None),
+        ("train_text_to_image_prior_lora.py", None, None),
+    ],
+)
+def test_pictures_are_cut_as_the_script_cuts_them(command: str, buckets: bool | None, crop: str | None):
+    settings = migrated(f"python {command}").settings
+    assert [settings[key].value if key in settings else None for key in ("data.buckets", "data.crop")] == [
+        buckets,
+        crop,
+    ]
+
+
 def test_a_key_of_another_kind_is_named():
     result = migrated("python train_dreambooth.py --instance_data_dir=x --rank=8 --max_train_steps=9")
     assert "adapter.rank" not in result.settings

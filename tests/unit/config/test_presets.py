@@ -163,6 +163,10 @@ S3_LORA += (
 )
 
 COMMANDS = {
+    "playground-subject-lora-karras": "accelerate launch train_dreambooth_lora_sdxl.py --mixed_precision=bf16 "
+    "--pretrained_model_name_or_path=playgroundai/playground-v2.5-1024px-aesthetic --instance_data_dir=pictures "
+    "--resolution=1024 --train_batch_size=1 --gradient_accumulation_steps=4 --learning_rate=1e-4 --use_8bit_adam "
+    "--lr_scheduler=constant --lr_warmup_steps=0 --max_train_steps=500 --gradient_checkpointing --seed=0",
     "sd1-subject-lora": f"{S3_LORA} --max_train_steps=500",
     "sd1-subject-lora-class-images": f"{S3_LORA} --max_train_steps=500 --with_prior_preservation "
     '--prior_loss_weight=1.0 --num_class_images=200 --class_data_dir=dogs --class_prompt="a photo of dog"',

@@ -13,9 +13,10 @@ from maquette.config.keys import tables
 from maquette.config.kohya import KOHYA
 from maquette.config.layers import Layer, Tree, default_layer, merged, put
 from maquette.config.load import checked
+from maquette.config.migration import diffusers_rules, kohya_rules
 from maquette.config.migration.command import Command, Given
 from maquette.config.migration.kohya_files import beside
-from maquette.config.migration.kohya_rules import KOHYA_RULES, implied, spread
+from maquette.config.migration.kohya_rules import KOHYA_RULES, spread
 from maquette.config.migration.plan import Asked, CountPictures, Outcome, Remark, Setting, plain
 from maquette.config.migration.rules import RULES
 from maquette.config.migration.scripts import DECODER, KOHYA_OPTIMIZERS, PRIOR
@@ -85,8 +86,7 @@ def _outcomes(asked: Asked) -> Iterator[Outcome]:
         for half, name in halves.items():
             key = "model.base" if half == script.kandinsky else f"model.{half}"
             yield Setting(key, name, f"default of {script.name}", is_default=True)
-    if script.trainer == "kohya":
-        yield from implied(asked)
+    yield from (kohya_rules if script.trainer == "kohya" else diffusers_rules).implied(asked)
     for flag in asked.given.values():
         for outcome in _one(flag, asked):
             if isinstance(outcome, Setting) or not flag.is_default or outcome.status == "open":
