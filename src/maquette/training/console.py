@@ -54,20 +54,21 @@ def training_line(steps: int, *, shown: bool = True) -> Generator[Line]:
         yield Line(steps, lambda _step, _text: None)
         return
     if not console.is_terminal:
-        yield Line(steps, _plain())
+        yield Line(steps, _plain(steps))
         return
     with Progress(BarColumn(bar_width=30), TextColumn("{task.description}"), console=console) as progress:
         task = progress.add_task("", total=steps)
         yield Line(steps, lambda step, text: progress.update(task, completed=step, description=text))
 
 
-def _plain() -> Callable[[int, str], None]:
+def _plain(steps: int) -> Callable[[int, str], None]:
+    """Lines now and then, and one at the end."""
     last = 0.0
 
-    def show(step: int, text: str) -> None:  # noqa: ARG001 - a live line is moved by it
+    def show(step: int, text: str) -> None:
         nonlocal last
         now = time.monotonic()
-        if now - last >= PLAIN_SECONDS:
+        if now - last >= PLAIN_SECONDS or step == steps:
             last = now
             sys.stderr.write(text + "\n")
 
