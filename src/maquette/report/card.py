@@ -55,7 +55,7 @@ def front_matter(facts: Facts, gallery: list[Preview], run: RunDir) -> dict[str,
     is_adapter = isinstance(adapter, LowRankConfig)
     kind_tags = [*dict.fromkeys(["lora", adapter.kind]), "template:sd-lora"] if is_adapter else []
     kind_tags += ["textual_inversion"] if facts.tokens else []
-    words = facts.triggers or facts.prompts
+    words = facts.words
     license_link = OTHER_LICENSES.get(facts.base.license or "")
     front: dict[str, object] = {
         "base_model": facts.base.name if facts.base.kind == "hub" else None,

@@ -85,8 +85,11 @@ class Facts:
 
     @property
     def words(self) -> list[str]:
-        """What to write in a prompt: the triggers; without any, the instance prompts."""
-        return self.triggers or self.prompts
+        """What to write in a prompt: the triggers; without any, the instance prompts.
+
+        None of a decoder, which has a prior beside it: it is told no words, and learns none.
+        """
+        return [] if self.config.model.prior is not None else self.triggers or self.prompts
 
     @property
     def example(self) -> str:

@@ -56,6 +56,13 @@ def test_a_licence_that_the_hub_has_no_word_for_is_named_and_linked(tmp_path):
     assert f"{base}: playground-v2dot5-community ({link})." in body
 
 
+def test_a_decoder_that_reads_no_words_is_not_said_to_have_learned_some(tmp_path):
+    settings = ['model.base="org/decoder"', 'model.prior="org/prior"']
+    front, body = card_of(write_run(tmp_path / "drawn", *settings))
+    assert "instance_prompt" not in front
+    assert "Trigger" not in body
+
+
 def test_every_picture_of_the_card_is_in_the_folder(tmp_path):
     run = write_run(tmp_path / "mug")
     front, body = card_of(run)
