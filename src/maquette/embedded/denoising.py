@@ -44,10 +44,10 @@ def captioned_batches(
         epoch, place = divmod(step, total // batch_size)
         order = torch.randperm(total, generator=rng_at(seed, epoch, stream="order"))
         chosen = order[place * batch_size : (place + 1) * batch_size]
-        assert codes.std is not None
-        mean, std = codes.mean[chosen].float(), codes.std[chosen].float()
+        mean, std = codes.mean[chosen].float(), None if codes.std is None else codes.std[chosen].float()
+        told = {name: value[chosen] for name, value in codes.cond.items()}
         tokens = tokenize([caption_at(key, seed, step) for key in chosen.tolist()])
         weight = torch.full((batch_size,), 1 / batch_size)
-        return [TrainBatch(ImageCode(mean, std, {}), tokens, weight, torch.zeros(batch_size, dtype=torch.long))]
+        return [TrainBatch(ImageCode(mean, std, told), tokens, weight, torch.zeros(batch_size, dtype=torch.long))]
 
     return batches_at

@@ -1,24 +1,17 @@
 """Pretraining of a judge, stage by stage; every stage resumes from its own file in the work folder."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final, TypeVar
-
-from torch import nn
+from typing import Final
 
 from maquette.embedded import judging
 from maquette.embedded.bank import Content, draw_bank, open_bank
-from maquette.embedded.pretrain import Part, Tick, whole
+from maquette.embedded.pretrain import Part, Tick, run_part
 from maquette.embedded.scene import Split
-from maquette.embedded.stage import run_stage
 from maquette.evaluation.judges import JudgeName, write_judge
 from maquette.evaluation.towers import Networks, TowerConfig
-from maquette.training.loop import Weighted
-from maquette.training.objective import Objective
 from maquette.training.seeds import global_generators, key_at
-
-B = TypeVar("B", bound=Weighted)
 
 PICTURES: Final[Mapping[Content, int]] = {"scenes": 40_000, "subjects": 12_000, "faces": 8_000}
 """How many pictures a judge learns from, by what they show."""
@@ -87,7 +80,7 @@ def _train(work: Path, name: JudgeName, recipe: Recipe, networks: Networks, word
     split, part = recipe.split, recipe.reader
     scenes, subjects, faces = (open_bank(work / "bank", n, split, content) for content, n in PICTURES.items())
     temperature = judging.Temperature()
-    yield from _stage(
+    yield from run_part(
         work / f"{name}-reader.safetensors",
         part,
         {"reader": networks.reader, "text": networks.text, "temperature": temperature},
@@ -97,7 +90,7 @@ def _train(work: Path, name: JudgeName, recipe: Recipe, networks: Networks, word
     for encoder in (networks.instance, networks.face, networks.style):
         encoder.tower.load_state_dict(networks.reader.tower.state_dict())
     part = recipe.instance
-    yield from _stage(
+    yield from run_part(
         work / f"{name}-instance.safetensors",
         part,
         {"instance": networks.instance},
@@ -105,7 +98,7 @@ def _train(work: Path, name: JudgeName, recipe: Recipe, networks: Networks, word
         judging.subject_batches(subjects, split, part.batch_size, part.seed),
     )
     part = recipe.face
-    yield from _stage(
+    yield from run_part(
         work / f"{name}-face.safetensors",
         part,
         {"face": networks.face},
@@ -113,22 +106,10 @@ def _train(work: Path, name: JudgeName, recipe: Recipe, networks: Networks, word
         judging.face_batches(faces, part.batch_size, part.seed),
     )
     part = recipe.style
-    yield from _stage(
+    yield from run_part(
         work / f"{name}-style.safetensors",
         part,
         {"style": networks.style},
         judging.telling_apart(networks.style, judging.moved),  # blur and noise are part of a style
         judging.style_batches(scenes, split, part.batch_size, part.seed),
     )
-
-
-def _stage(
-    file: Path,
-    part: Part,
-    modules: Mapping[str, nn.Module],
-    objective: Objective[B],
-    batches_at: Callable[[int], Sequence[B]],
-) -> Iterator[Tick]:
-    trainable = whole(modules, part.lr)
-    for stats in run_stage(file, trainable, objective, batches_at, steps=part.steps, seed=part.seed):
-        yield Tick(file.stem, stats.step, part.steps, stats.loss.item())

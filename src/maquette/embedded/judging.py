@@ -172,12 +172,19 @@ def reading(reader: Reader, text: TextTower, temperature: Temperature) -> Object
             functional.cross_entropy(logits[name], batch.labels[name], reduction="none", ignore_index=NOTHING)
             for name in logits
         ]
-        similarity = temperature() * features @ text(batch.tokens).T
-        own = torch.arange(len(similarity))
-        contrast = [functional.cross_entropy(s, own, reduction="none") for s in (similarity, similarity.T)]
-        return torch.stack(named).sum(0) + 0.5 * torch.stack(contrast).sum(0)
+        return torch.stack(named).sum(0) + contrast(temperature() * features @ text(batch.tokens).T)
 
     return loss
+
+
+def contrast(similarity: Float[Tensor, "b b"]) -> Float[Tensor, " b"]:
+    """How hard each picture is to find by its own text, and each text by its own picture: the mean of the two.
+
+    similarity: of picture i, in its row, with text j. Source: Radford et al. 2021 (arXiv 2103.00020), figure 3.
+    """
+    own = torch.arange(len(similarity))
+    by_picture, by_text = (functional.cross_entropy(s, own, reduction="none") for s in (similarity, similarity.T))
+    return 0.5 * (by_picture + by_text)
 
 
 def telling_apart(encoder: Encoder, prepare: Callable[[Tensor, Generator], Tensor]) -> Objective[GroupBatch]:

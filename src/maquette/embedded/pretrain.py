@@ -1,8 +1,9 @@
 """Pretraining of maquette-64, part by part; every part resumes from its own file in the work folder."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
@@ -21,8 +22,12 @@ from maquette.embedded.tokenizer import new_tokenizer
 from maquette.errors import CheckpointError
 from maquette.families.sd import StableDiffusion
 from maquette.runs.files import replacing
+from maquette.training.loop import Weighted
+from maquette.training.objective import Objective
 from maquette.training.objective import denoising as denoising_loss
 from maquette.types import ImageCode
+
+B = TypeVar("B", bound=Weighted)
 
 PICTURES = 40_000
 
@@ -141,11 +146,11 @@ def assemble(work: Path) -> StableDiffusion:
     """The base model from the files of the parts that there are: the newest decoder, the newest denoiser."""
     vae = load_autoencoder(work)
     family = new_base(vae, DENOISER.seed)
-    _load_stage(work / "denoiser.safetensors", {"denoiser": family.unet, "text_encoder": family.text_encoder})
+    load_stage(work / "denoiser.safetensors", {"denoiser": family.unet, "text_encoder": family.text_encoder})
     if (work / "decoder.safetensors").exists():
         assert vae.post_quant_conv is not None
         decoder = nn.ModuleDict({"decoder": vae.decoder, "post_quant_conv": vae.post_quant_conv})
-        _load_stage(work / "decoder.safetensors", {"decoder": decoder})
+        load_stage(work / "decoder.safetensors", {"decoder": decoder})
     return family
 
 
@@ -159,6 +164,19 @@ def new_base(vae: AutoencoderKL, seed: int) -> StableDiffusion:
         tokenizer=tokenizer,
         scheduler=models.new_scheduler(),
     )
+
+
+def run_part(
+    file: Path,
+    part: Part,
+    modules: Mapping[str, nn.Module],
+    objective: Objective[B],
+    batches_at: Callable[[int], Sequence[B]],
+) -> Iterator[Tick]:
+    """Train all parameters of the modules, with a file to go on from; ticks are named after it."""
+    trainable = whole(modules, part.lr)
+    for stats in run_stage(file, trainable, objective, batches_at, steps=part.steps, seed=part.seed):
+        yield Tick(file.stem, stats.step, part.steps, stats.loss.item())
 
 
 def whole(modules: Mapping[str, nn.Module], lr: float) -> Trainable:
@@ -189,7 +207,8 @@ def write_tensors(file: Path, tensors: Mapping[str, torch.Tensor]) -> None:
         save_file({name: value.detach().contiguous() for name, value in tensors.items()}, temporary)
 
 
-def _load_stage(file: Path, modules: Mapping[str, nn.Module]) -> None:
+def load_stage(file: Path, modules: Mapping[str, nn.Module]) -> None:
+    """Give modules the weights that a part has come to. Raises CheckpointError where it has not begun."""
     if not file.exists():
         raise CheckpointError(f"{file}: not there yet; run the part that writes it first.")
     prefix = "weights/"

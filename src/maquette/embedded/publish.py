@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from safetensors import safe_open
 
-from maquette.embedded import pretrain
+from maquette.embedded import kandinsky, pretrain
 from maquette.embedded.judge_training import pretrain_judge
 from maquette.embedded.pretrain import Part, Tick
 from maquette.embedded.sittings import RECORD, Record, earlier_record, published_record
@@ -48,6 +48,13 @@ MODELS: Mapping[str, Model] = {
         },
         sizes=pretrain.SIZES,
         assemble=lambda work: {".": pretrain.assemble(work)},
+    ),
+    "kandinsky-64": Model(
+        parts=kandinsky.PARTS,
+        sizes=kandinsky.SIZES,
+        assemble=kandinsky.assemble,
+        files=kandinsky.FILES,
+        start=kandinsky.START,
     ),
 }
 """By the name that ``maquette world pretrain --model`` takes."""

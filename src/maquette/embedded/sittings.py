@@ -66,12 +66,14 @@ def earlier_base(work: Path) -> StableDiffusion | None:
 
 
 def carry_over(module: nn.Module, earlier: nn.Module) -> None:
-    """Give a module the earlier sitting's weights; convolutions to other numbers of latent channels start anew.
+    """Give a module the weights of another that have its names and shapes; the others start anew.
 
-    What they compute is linear, so the rest, which is nearly all, stays of use behind new ones.
+    Between sittings that is all but the convolutions to another number of latent channels. What those compute is
+    linear, so the rest stays of use behind new ones.
     """
     new = module.state_dict()
-    kept = {name: value for name, value in earlier.state_dict().items() if value.shape == new[name].shape}
+    same = {name for name, value in earlier.state_dict().items() if name in new and value.shape == new[name].shape}
+    kept = {name: value for name, value in earlier.state_dict().items() if name in same}
     module.load_state_dict(new | kept)
 
 
