@@ -18,8 +18,8 @@ class Arm:
     """One way to train.
 
     bare: frozen UNet and adapter on fixed tensors, forward, backward, AdamW, nothing else. maquette: `maquette train`.
-    example: the public script, as it is. precision "auto" is each one's default: the script's is fp32. keeps_memory:
-    whether a bare step keeps the memory that it frees, as `maquette train` does.
+    example: the public script, as it is. precision "auto" is each one's default: the script's is fp32. keeps_memory,
+    packs: whether a bare step keeps the memory that it frees, and frozen weights packed, as `maquette train` does.
     """
 
     label: str
@@ -27,6 +27,7 @@ class Arm:
     precision: Precision = "auto"
     adapter: Literal["lora", "dora"] = "lora"
     keeps_memory: bool = True
+    packs: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,11 @@ COMPARISONS: Mapping[str, Sequence[Arm]] = {
     "loop": (Arm("bare step", "bare"), Arm("maquette train", "maquette")),
     "precision": (Arm("bare step, fp32", "bare", "fp32"), Arm("bare step, bf16", "bare", "bf16")),
     "memory": (Arm("memory given back", "bare", keeps_memory=False), Arm("memory kept", "bare")),
+    "packed": (Arm("weights as they lie", "bare", packs=False), Arm("weights packed", "bare")),
+    "packed-fp32": (
+        Arm("weights as they lie, fp32", "bare", "fp32", packs=False),
+        Arm("weights packed, fp32", "bare", "fp32"),
+    ),
     "dora": (Arm("LoRA", "maquette"), Arm("DoRA", "maquette", adapter="dora")),
     "example": (
         Arm("diffusers example, fp32", "example"),

@@ -11,6 +11,7 @@ import runpy
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
@@ -24,9 +25,11 @@ from maquette.config.load import load_config
 from maquette.config.schema import RunConfig, resolved
 from maquette.families.allocation import keep_freed_memory
 from maquette.families.load import load_family
+from maquette.families.packed import packing
 from maquette.families.placement import choose_device, choose_dtype
 from maquette.families.quantized import num_parameters
 from maquette.training.optim import build_optimizer
+from maquette.training.prepare import packs_weights
 from maquette.training.runtime import Runtime
 from maquette.training.seeds import rng_at
 from maquette.training.session import run
@@ -99,13 +102,16 @@ def bare_step(spec: dict) -> Callable[[], None]:
     channels = family.pipeline().unet.config["in_channels"]
     x, target = torch.randn(2, spec["batch"], channels, side, side, device=device)
     t = torch.linspace(0, 900, spec["batch"], device=device).round()
+    if spec["packs"] and packs_weights(config, device, runtime.compute):
+        runtime = replace(runtime, passes=packing(family.modules["denoiser"], runtime.compute))
     if spec["keeps_memory"]:
         keep_freed_memory(device)
 
     def step() -> None:
-        with runtime.forward():
-            loss = (family.predict(x, t, cond).float() - target).square().mean()
-        loss.backward()
+        with runtime.passes():
+            with runtime.forward():
+                loss = (family.predict(x, t, cond).float() - target).square().mean()
+            loss.backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
 

@@ -191,7 +191,8 @@ class TrainingConfig(Section):
     max_grad_norm: Annotated[float, Field(ge=0)] = 1.0
     """Longest gradient over all that is trained; longer ones are shortened to it. 0: off. Source: diffusers."""
     gradient_checkpointing: bool = False
-    """Compute activations twice instead of keeping them: slower, with far less memory. Source: S1 has it on."""
+    """Compute activations twice instead of keeping them: slower, with far less memory. On a CPU it also leaves out the
+    frozen weights that steps would hold packed. Source: S1 has it on."""
     ema: EmaConfig | None = None
 
     def auto_steps(self, pictures: int) -> int:

@@ -50,6 +50,7 @@ def memory(
     counted = sum(param.nbytes for group in groups for param in group.params)
     return {
         "frozen weights": sum(size for name, size in frozen.items() if stays[name]),
+        "frozen weights, packed": costs.packed_bytes,
         "trained weights": trained,
         "optimizer": optimizer_bytes(config.optimizer, groups),
         "moving average": trained if config.training.ema else 0,

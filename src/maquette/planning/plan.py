@@ -29,6 +29,7 @@ from maquette.planning.step import step_costs
 from maquette.planning.words import Words, words_of
 from maquette.report.words import count_of
 from maquette.training.opening import check_fit, check_packages, unused
+from maquette.training.prepare import packs_weights
 from maquette.training.previews import requests_for
 from maquette.training.scoring import check_scorers
 
@@ -123,7 +124,10 @@ def planned(config: RunConfig, blank: Blank, samples: Sequence[Sample], to_make:
     frozen = frozen_bytes(config, blank)
     work, size, rows = shapes(dataset, steps)
     held_to_base = config.preservation is not None
-    costs = step_costs(blank, trainable, size, rows, text_trained=dataset.text_trained, preserved=held_to_base)
+    packs = packs_weights(config, device, blank.compute)
+    costs = step_costs(
+        blank, trainable, size, rows, text_trained=dataset.text_trained, preserved=held_to_base, packs=packs
+    )
     counts = {"views": views, "parameters": numbers, "prompts": len(requests), "class images": to_make, "rows": rows}
     cached = cache_bytes([(views, costs.code_bytes), (len(texts), costs.text_bytes)])
     pixels = family.default_size[0] * family.default_size[1]

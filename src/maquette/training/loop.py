@@ -112,7 +112,7 @@ def accumulate(
     trainable: Trainable, objective: Objective[B], batch: B, rng: Generator, share: float, runtime: Runtime
 ) -> Float[Tensor, ""]:
     """Add one micro-batch's share of the gradient; return its share of the loss, detached."""
-    with global_generators(rng.initial_seed()), trainable.routing(batch.concept):
+    with global_generators(rng.initial_seed()), trainable.routing(batch.concept), runtime.passes():
         with runtime.forward():
             loss = share * (batch.weight * objective(batch, rng)).sum()
         runtime.backward(loss)

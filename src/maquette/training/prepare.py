@@ -1,7 +1,7 @@
 """From a configuration to everything that the loop is given."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from maquette.data.gather import held_out
 from maquette.data.sample import Sample
 from maquette.errors import ModelError
 from maquette.families.base import Family
+from maquette.families.packed import can_pack, packing
 from maquette.families.placement import choose_dtype
 from maquette.families.quantized import num_parameters
 from maquette.training.ema import Ema
@@ -99,6 +100,8 @@ def assemble(
     if report is not None:
         passes = rehearsal(dataset, objective(), runtime, config.training.seed)
         start = start_on(init_of(config.adapter), trainable, passes, config.training.seed, report)
+    if packs_weights(config, device, compute):
+        runtime = replace(runtime, passes=packing(denoiser, compute))
     return Job(
         config=config,
         family=family,
@@ -113,6 +116,11 @@ def assemble(
         idle=idle_in(family, dataset, device),
         start=start,
     )
+
+
+def packs_weights(config: RunConfig, device: torch.device, compute: torch.dtype) -> bool:
+    """Whether steps hold frozen weights packed as well: on a CPU, unless the run would rather have the memory."""
+    return device.type == "cpu" and can_pack(compute) and not config.training.gradient_checkpointing
 
 
 def checkpointing_of(module: nn.Module) -> Callable[[], None]:

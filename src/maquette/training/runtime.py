@@ -1,7 +1,7 @@
 """Where and in what precision a step runs: autocast, gradient scaling, devices, processes."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
@@ -20,12 +20,14 @@ class Runtime:
     compute: dtype of matrix products; fp32 switches autocast off.
     scaler: loss scaling, needed by fp16 alone, whose small gradients would vanish.
     processes: who shares the micro-batches of a step.
+    passes: what forward and backward of a micro-batch run in (`families.packed`).
     """
 
     device: torch.device
     compute: torch.dtype = torch.float32
     scaler: torch.amp.GradScaler | None = None
     processes: Processes = ALONE
+    passes: Callable[[], AbstractContextManager[object]] = nullcontext
 
     def forward(self) -> AbstractContextManager[object]:
         """The context that a forward pass runs in."""

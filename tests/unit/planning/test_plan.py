@@ -16,7 +16,9 @@ from maquette.adapters.targets import select
 from maquette.config.load import load_config
 from maquette.config.optimization import AdafactorConfig, AdamWConfig, LionConfig, ProdigyConfig, ScheduleFreeConfig
 from maquette.config.schema import resolved
+from maquette.families import packed
 from maquette.families.load import load_family
+from maquette.families.packed import packing
 from maquette.planning.costs import REACHED, Costs, Machine, counting
 from maquette.planning.plan import Plan, plan
 from maquette.planning.sizes import optimizer_bytes, times
@@ -235,6 +237,26 @@ def test_attention_keeps_no_weights_and_checkpointing_trades_memory_for_time(bas
     held = planned(photos, bases("sd1"), training__batch_size=3, data__trigger="sks", preservation__class_prompt="dog")
     # Forward once, then forward and backward of twice the rows.
     assert 2.2 * plain.teraflop < held.teraflop < 2.6 * plain.teraflop
+
+
+def test_weights_are_planned_as_they_are_packed(bases, tmp_path, monkeypatch):
+    photos, name = paint(tmp_path / "photos"), "frozen weights, packed"
+    assert planned(photos, bases("sd1")).memory[name] == 0
+    monkeypatch.setattr(packed, "CHANNELS", 1)
+    told = planned(photos, bases("sd1"))
+    assert planned(photos, bases("sd1"), training__gradient_checkpointing=True).memory[name] == 0
+    assert planned(photos, bases("sd1"), adapter__kind="full").memory[name] == 0
+
+    # Against what a pass over the real weights holds of them.
+    family = load_family(bases("sd1"))
+    unet = family.modules["denoiser"].requires_grad_(requires_grad=False)
+    context = family.embed_text(family.tokenize([PROMPT]))["context"].detach().requires_grad_()
+    kept: list[torch.Tensor] = []
+    reorder = packed.reordered
+    monkeypatch.setattr(packed, "reordered", lambda weight, x: kept.append(weight) or reorder(weight, x))
+    with packing(unet, torch.float32)():
+        family.predict(torch.randn(1, 4, 8, 8).requires_grad_(), torch.ones(1), {"context": context}).sum().backward()
+    assert told.memory[name] == sum(weight.nbytes for weight in kept) > 0
 
 
 @pytest.mark.parametrize(("every", "steps", "count"), [(0, 5, 0), (2, 4, 3), (2, 5, 4), (10, 5, 2)])
