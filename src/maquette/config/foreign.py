@@ -43,7 +43,9 @@ REFERENCE: Mapping[str, Mapping[str, Foreign]] = {
         "height": to("data.size", note="[height, width]; crops, and never squashes"),
         "width": to("data.size", note="[height, width]; crops, and never squashes"),
         "resolution": to("data.resolution"),
-        "center_crop": to("data.crop", note='crop = "center"', on="center"),
+        "center_crop": to(
+            "data.crop", note='crop = "center"; without it, as the scripts cut: "random", buckets = false', on="center"
+        ),
         "random_flip": to("data.flip"),
         "image_interpolation_mode": needless("pictures are scaled by one good filter, Lanczos"),
         "max_train_samples": to("data.split", note='split = "train[:100]"; or give a smaller folder'),

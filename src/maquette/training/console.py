@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
@@ -54,21 +55,25 @@ def training_line(steps: int, *, shown: bool = True) -> Generator[Line]:
         yield Line(steps, lambda _step, _text: None)
         return
     if not console.is_terminal:
-        yield Line(steps, _plain(steps))
+        show = _plain(0.0)
+        yield Line(steps, lambda step, text: show(text, is_due=step == steps))
         return
     with Progress(BarColumn(bar_width=30), TextColumn("{task.description}"), console=console) as progress:
         task = progress.add_task("", total=steps)
         yield Line(steps, lambda step, text: progress.update(task, completed=step, description=text))
 
 
-def _plain(steps: int) -> Callable[[int, str], None]:
-    """Lines now and then, and one at the end."""
-    last = 0.0
+class _Show(Protocol):
+    def __call__(self, text: str, *, is_due: bool = False) -> None: ...
 
-    def show(step: int, text: str) -> None:
+
+def _plain(last: float) -> _Show:
+    """Lines so many seconds apart, but for those that are due. last: when there was one before, on the clock."""
+
+    def show(text: str, *, is_due: bool = False) -> None:
         nonlocal last
         now = time.monotonic()
-        if now - last >= PLAIN_SECONDS or step == steps:
+        if is_due or now - last >= PLAIN_SECONDS:
             last = now
             sys.stderr.write(text + "\n")
 
@@ -77,15 +82,22 @@ def _plain(steps: int) -> Callable[[int, str], None]:
 
 @contextmanager
 def counting(what: str, *, shown: bool = True) -> Generator[Callable[[int, int, str], None]]:
-    """A bar for work of known length: call it with (done, total, name) after each piece."""
+    """A bar for work of known length: call it with (done, total, name) after each piece.
+
+    Where the output is no terminal, work that takes long has a line now and then.
+    """
     console = Console(stderr=True)
+    if shown and not console.is_terminal:
+        show = _plain(time.monotonic())
+        yield lambda done, total, name: show(f"{what} {done}/{total} {name}".rstrip())
+        return
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=30),
         TextColumn("{task.completed}/{task.total}"),
         console=console,
         transient=True,
-        disable=not (shown and console.is_terminal),
+        disable=not shown,
     ) as progress:
         task = progress.add_task(what, total=None)
         yield lambda done, total, name: progress.update(task, completed=done, total=total, description=f"{what} {name}")
