@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from maquette.config.running import ModelConfig
 from maquette.embedded.render import render
 from maquette.embedded.scene import held_out_subject, with_scene
 from maquette.evaluation.judge import Judge
@@ -57,9 +58,11 @@ def seen(
     return Seen(like.tolist(), prompt.tolist(), others.tolist())
 
 
-def painted(adapter: Path | None, prompts: Sequence[str], seeds: Sequence[int]) -> list[Picture]:
-    """Pictures by the embedded base with an adapter, the seeds of each prompt together."""
-    maker = Maker("maquette-64", [] if adapter is None else [(adapter, 1.0)])
+def painted(
+    adapter: Path | None, prompts: Sequence[str], seeds: Sequence[int], base: str | ModelConfig = "maquette-64"
+) -> list[Picture]:
+    """Pictures by a base with an adapter, the seeds of each prompt together."""
+    maker = Maker(base, [] if adapter is None else [(adapter, 1.0)])
     with opened(maker) as family, painter(family) as paint:
         return [paint(Request(prompt=p, seed=s, guidance=GUIDANCE)) for p in prompts for s in seeds]
 

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from maquette.embedded.pretrain import Tick
 
 Work = Annotated[Path, typer.Option("--work", help="Where pictures and unfinished parts are kept; rerun to go on.")]
-Which = Annotated[str, typer.Option("--model", help="Which model to train: maquette-64 or kandinsky-64.")]
+Which = Annotated[
+    str, typer.Option("--model", help="Which model to train: maquette-64, playground-64 or kandinsky-64.")
+]
 Part = Annotated[
     list[str] | None,
     typer.Option("--part", help="Only this part, such as denoiser; may be given several times."),

@@ -14,7 +14,6 @@ from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.autoencoders.vq_model import VQModel
 from diffusers.models.transformers.prior_transformer import PriorTransformer
 from jaxtyping import Float
-from safetensors.torch import load_file
 from torch import Generator, Tensor
 
 from maquette.diffusion.weighting import min_snr
@@ -25,13 +24,12 @@ from maquette.embedded.bank import Pictures, open_bank
 from maquette.embedded.denoising import UNCONDITIONAL, captioned_batches
 from maquette.embedded.judging import Temperature
 from maquette.embedded.kandinsky_clip import Clip, pair_batches, pairing
-from maquette.embedded.pretrain import Part, Tick, load_stage, run_part
+from maquette.embedded.pretrain import Part, Tick, load_stage, read_tensors, run_part
+from maquette.embedded.sittings import embedded_base
 from maquette.embedded.stage import in_bfloat16
-from maquette.errors import CheckpointError
 from maquette.families import text
 from maquette.families.kandinsky.decoder import KandinskyDecoder
 from maquette.families.kandinsky.prior import KandinskyPrior
-from maquette.families.load import load_family
 from maquette.families.sd import StableDiffusion
 from maquette.training.objective import Objective, denoising
 from maquette.training.seeds import rng_at
@@ -58,7 +56,7 @@ CODED_TOGETHER = 20
 
 def train_clip(work: Path, part: Part = CLIP) -> Iterator[Tick]:
     """Image and text encoder together."""
-    base = start()
+    base = embedded_base(START)
     clip = new_clip(base)
     batches = pair_batches(_bank(work), lambda words: text.tokenize(base.tokenizer, words), part.batch_size, part.seed)
     yield from run_part(_file(work, "clip"), part, clip.modules, in_bfloat16(pairing(clip)), batches)
@@ -66,7 +64,7 @@ def train_clip(work: Path, part: Part = CLIP) -> Iterator[Tick]:
 
 def train_movq(work: Path, part: Part = MOVQ) -> Iterator[Tick]:
     """The autoencoder, all but its codebook, which has no part in any picture."""
-    vae = start().vae
+    vae = embedded_base(START).vae
     movq = models.new_movq(MOVQ.seed, vae)
     batches = picture_batches(_bank(work), part.batch_size, part.seed)
     yield from run_part(_file(work, "movq"), part, {"movq": movq}, in_bfloat16(imitating(movq, vae)), batches)
@@ -115,7 +113,7 @@ def encoded(family: KandinskyDecoder, bank: Pictures) -> Iterator[tuple[int, Ima
 
 def train_decoder(work: Path, part: Part = DECODER) -> Iterator[Tick]:
     """The decoder's denoiser alone, told the embedding of the very picture that it is to make."""
-    family, saved = start_decoder(work), _codes(work)
+    family, saved = start_decoder(work), read_tensors(_file(work, "codes"))
     codes = ImageCode(saved["latents"], None, {"image_embeds": saved["image_embeds"]})
     batches = embedded_batches(codes, family.prior.pipeline().get_zero_embed(), part.batch_size, part.seed)
     objective = in_bfloat16(denoising(family, min_snr(5.0)))
@@ -139,7 +137,7 @@ def embedded_batches(
 
 def train_prior(work: Path, part: Part = PRIOR) -> Iterator[Tick]:
     """The prior alone: from a caption, worded afresh, to the embedding of its picture."""
-    embeds = _codes(work)["image_embeds"]
+    embeds = read_tensors(_file(work, "codes"))["image_embeds"]
     family = around(work, models.new_prior(PRIOR.seed, embeds))
     codes = ImageCode(family.spread(embeds), None, {})
     batches = captioned_batches(codes, family.tokenize, part.batch_size, part.seed)
@@ -168,13 +166,6 @@ def assemble(work: Path) -> Mapping[str, KandinskyDecoder | KandinskyPrior]:
     return {"decoder": decoder, "prior": prior}
 
 
-def start() -> StableDiffusion:
-    """The embedded base, in fp32."""
-    family = load_family(START)
-    assert isinstance(family, StableDiffusion)
-    return family
-
-
 def new_clip(base: StableDiffusion) -> Clip:
     """The encoders before they are trained."""
     texts = models.new_text_encoder(CLIP.seed, base.text_encoder)
@@ -183,7 +174,7 @@ def new_clip(base: StableDiffusion) -> Clip:
 
 def around(work: Path, transformer: PriorTransformer) -> KandinskyPrior:
     """A prior of a denoiser and the trained encoders, all frozen. Raises CheckpointError where those have not begun."""
-    base = start()
+    base = embedded_base(START)
     clip = new_clip(base)
     load_stage(_file(work, "clip"), clip.modules)
     family = KandinskyPrior(
@@ -199,7 +190,7 @@ def around(work: Path, transformer: PriorTransformer) -> KandinskyPrior:
 
 def start_decoder(work: Path, prior: KandinskyPrior | None = None) -> KandinskyDecoder:
     """The decoder as its training finds it, all frozen; prior: an untrained one where there is none."""
-    base = start()
+    base = embedded_base(START)
     movq = models.new_movq(MOVQ.seed, base.vae)
     load_stage(_file(work, "movq"), {"movq": movq})
     family = KandinskyDecoder(
@@ -215,12 +206,6 @@ def _frozen(family: F) -> F:
     for module in family.modules.values():
         module.requires_grad_(requires_grad=False)
     return family
-
-
-def _codes(work: Path) -> dict[str, Tensor]:
-    if not (file := _file(work, "codes")).exists():
-        raise CheckpointError(f"{file}: not there yet; run the part that writes it first.")
-    return load_file(file)
 
 
 def _bank(work: Path) -> Pictures:

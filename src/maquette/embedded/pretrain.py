@@ -104,7 +104,7 @@ def train_denoiser(work: Path, part: Part = DENOISER) -> Iterator[Tick]:
     The text encoder learns with the denoiser, not by contrast with pictures first: in a small world the denoising loss
     alone teaches it what matters.
     """
-    saved = load_file(work / "latents.safetensors")
+    saved = read_tensors(work / "latents.safetensors")
     seed = seed_of_sitting(part.seed, work)
     family = new_base(load_autoencoder(work), seed)
     if (earlier := earlier_base(work)) is not None:
@@ -207,12 +207,17 @@ def write_tensors(file: Path, tensors: Mapping[str, torch.Tensor]) -> None:
         save_file({name: value.detach().contiguous() for name, value in tensors.items()}, temporary)
 
 
-def load_stage(file: Path, modules: Mapping[str, nn.Module]) -> None:
-    """Give modules the weights that a part has come to. Raises CheckpointError where it has not begun."""
+def read_tensors(file: Path) -> dict[str, torch.Tensor]:
+    """What a part wrote. Raises CheckpointError where it has written nothing yet."""
     if not file.exists():
         raise CheckpointError(f"{file}: not there yet; run the part that writes it first.")
+    return load_file(file)
+
+
+def load_stage(file: Path, modules: Mapping[str, nn.Module]) -> None:
+    """Give modules the weights that a part has come to. Raises CheckpointError where it has not begun."""
     prefix = "weights/"
-    saved = {name.removeprefix(prefix): value for name, value in load_file(file).items() if name.startswith(prefix)}
+    saved = {name.removeprefix(prefix): value for name, value in read_tensors(file).items() if name.startswith(prefix)}
     whole(modules, lr=0.0).load_state_dict(saved)
 
 

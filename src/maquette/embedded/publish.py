@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from safetensors import safe_open
 
-from maquette.embedded import kandinsky, pretrain
+from maquette.embedded import kandinsky, playground, pretrain
 from maquette.embedded.judge_training import pretrain_judge
 from maquette.embedded.pretrain import Part, Tick
 from maquette.embedded.sittings import RECORD, Record, earlier_record, published_record
@@ -48,6 +48,13 @@ MODELS: Mapping[str, Model] = {
         },
         sizes=pretrain.SIZES,
         assemble=lambda work: {".": pretrain.assemble(work)},
+    ),
+    "playground-64": Model(
+        parts=playground.PARTS,
+        sizes=playground.SIZES,
+        assemble=lambda work: {".": playground.assemble(work)},
+        files=playground.FILES,
+        start=playground.START,
     ),
     "kandinsky-64": Model(
         parts=kandinsky.PARTS,

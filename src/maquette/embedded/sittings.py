@@ -58,9 +58,16 @@ def begin_from(base: str, work: Path) -> None:
 
 def earlier_base(work: Path) -> StableDiffusion | None:
     """The base that a work folder starts from, in fp32, if it does not start from nothing."""
-    if not (work / "start").exists():
-        return None
-    family = load_family(work / "start")
+    return _base(work / "start") if (work / "start").exists() else None
+
+
+def embedded_base(name: str) -> StableDiffusion:
+    """A base that comes with the package, in fp32."""
+    return _base(EMBEDDED[name])
+
+
+def _base(folder: Path) -> StableDiffusion:
+    family = load_family(folder)
     assert isinstance(family, StableDiffusion)
     return family
 

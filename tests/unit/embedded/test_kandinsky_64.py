@@ -17,6 +17,7 @@ from maquette.embedded.autoencoding import PictureBatch, picture_error
 from maquette.embedded.captions import caption
 from maquette.embedded.keys import rng_for
 from maquette.embedded.scene import scene_at
+from maquette.embedded.sittings import embedded_base
 from maquette.errors import CheckpointError
 from maquette.families import text
 from maquette.families.kandinsky import vision
@@ -44,7 +45,7 @@ def pictures(n, side=64, seed=3):
 
 @pytest.fixture(scope="module")
 def base():
-    return kandinsky.start()
+    return embedded_base("maquette-64")
 
 
 @pytest.fixture(scope="module")
