@@ -61,14 +61,19 @@ def autoencoding(vae: AutoencoderKL) -> Objective[PictureBatch]:
     return loss
 
 
-def decoding(vae: AutoencoderKL) -> Objective[PictureBatch]:
-    """The picture's error alone, the encoder taken as it is: latents, and all that was trained on them, stay valid."""
+def decoding(
+    vae: AutoencoderKL, decode: Callable[[Float[Tensor, "b c h w"]], Float[Tensor, "b 3 H W"]]
+) -> Objective[PictureBatch]:
+    """The error alone of pictures that ``decode`` makes of latents.
+
+    The encoder is taken as it is: latents, and all that was trained on them, stay valid.
+    """
 
     def loss(batch: PictureBatch, rng: Generator) -> Float[Tensor, " b"]:
         with torch.no_grad():
             posterior = vae.encode(batch.pixels).latent_dist
             latents = posterior.mean + posterior.std * torch.randn(posterior.mean.shape, generator=rng)
-        return picture_error(vae.decode(latents).sample, batch.pixels)
+        return picture_error(decode(latents), batch.pixels)
 
     return loss
 

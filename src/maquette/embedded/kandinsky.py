@@ -1,7 +1,7 @@
 """Pretraining of kandinsky-64: a small Kandinsky 2.2, both halves, from maquette-64 and on the same pictures.
 
 The two halves meet in the embeddings of a CLIP, so that comes first; its text encoder is maquette-64's, learning on.
-The MoVQ learns to make the latents that its autoencoder makes, so that its denoiser's convolutions are of use.
+Latents are maquette-64's, so that its denoiser's convolutions are of use.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,28 +10,28 @@ from pathlib import Path
 from typing import TypeVar
 
 import torch
-from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
-from diffusers.models.autoencoders.vq_model import VQModel
 from diffusers.models.transformers.prior_transformer import PriorTransformer
 from jaxtyping import Float
-from torch import Generator, Tensor
+from torch import Tensor
 
 from maquette.diffusion.weighting import min_snr
 from maquette.embedded import kandinsky_models as models
 from maquette.embedded import pretrain
-from maquette.embedded.autoencoding import PictureBatch, picture_batches, picture_error, to_pixels
+from maquette.embedded.autoencoding import decoding, picture_batches, to_pixels
 from maquette.embedded.bank import Pictures, open_bank
-from maquette.embedded.denoising import UNCONDITIONAL, captioned_batches
+from maquette.embedded.denoising import UNCONDITIONAL, captioned_batches, encode_bank
 from maquette.embedded.judging import Temperature
 from maquette.embedded.kandinsky_clip import Clip, pair_batches, pairing
+from maquette.embedded.kandinsky_movq import decoding_half, new_movq
 from maquette.embedded.pretrain import Part, Tick, load_stage, read_tensors, run_part
 from maquette.embedded.sittings import embedded_base
 from maquette.embedded.stage import in_bfloat16
 from maquette.families import text
+from maquette.families.kandinsky import vision
 from maquette.families.kandinsky.decoder import KandinskyDecoder
 from maquette.families.kandinsky.prior import KandinskyPrior
 from maquette.families.sd import StableDiffusion
-from maquette.training.objective import Objective, denoising
+from maquette.training.objective import denoising
 from maquette.training.seeds import rng_at
 from maquette.types import ImageCode, TrainBatch
 
@@ -41,17 +41,11 @@ START = "maquette-64"
 FILES = "kandinsky-64"
 """Where in the work folder the parts keep what they make."""
 
-CLIP = Part(steps=2200, batch_size=64, lr=1e-3, seed=41)
-MOVQ = Part(steps=900, batch_size=16, lr=2e-3, seed=42)
-DECODER = Part(steps=3000, batch_size=32, lr=8e-4, seed=43)
+CLIP = Part(steps=2500, batch_size=64, lr=1e-3, seed=41)
+MOVQ = Part(steps=600, batch_size=16, lr=2e-3, seed=42)
+DECODER = Part(steps=3500, batch_size=32, lr=8e-4, seed=43)
 PRIOR = Part(steps=1200, batch_size=64, lr=1e-3, seed=44)
 SIZES = {"clip": CLIP, "movq": MOVQ, "decoder": DECODER, "prior": PRIOR}
-
-IMITATION = 1.0
-"""Weight of the squared error of a latent number beside the picture's error."""
-
-CODED_TOGETHER = 20
-"""Pictures encoded at once; with more, finding memory for each layer's result takes longer than the layer."""
 
 
 def train_clip(work: Path, part: Part = CLIP) -> Iterator[Tick]:
@@ -63,52 +57,28 @@ def train_clip(work: Path, part: Part = CLIP) -> Iterator[Tick]:
 
 
 def train_movq(work: Path, part: Part = MOVQ) -> Iterator[Tick]:
-    """The autoencoder, all but its codebook, which has no part in any picture."""
+    """The MoVQ's decoder; its encoder makes the latents that it is to make from the start."""
     vae = embedded_base(START).vae
-    movq = models.new_movq(MOVQ.seed, vae)
+    movq = new_movq(MOVQ.seed, vae)
     batches = picture_batches(_bank(work), part.batch_size, part.seed)
-    yield from run_part(_file(work, "movq"), part, {"movq": movq}, in_bfloat16(imitating(movq, vae)), batches)
-
-
-def imitating(movq: VQModel, vae: AutoencoderKL) -> Objective[PictureBatch]:
-    """The picture's error, and that of the latents against another autoencoder's means.
-
-    Pictures are decoded from latents with that one's noise on them, in place of the quantization that a published MoVQ
-    was trained with: either makes pictures change smoothly with latents.
-    """
-
-    def loss(batch: PictureBatch, rng: Generator) -> Float[Tensor, " b"]:
-        with torch.no_grad():
-            posterior = vae.encode(batch.pixels).latent_dist
-        latents = movq.encode(batch.pixels).latents
-        noisy = latents + posterior.std * torch.randn(latents.shape, generator=rng)
-        apart = (latents - posterior.mean).square().flatten(1).mean(1)
-        return picture_error(movq.decode(noisy, force_not_quantize=True).sample, batch.pixels) + IMITATION * apart
-
-    return loss
+    objective = in_bfloat16(decoding(vae, lambda latents: movq.decode(latents, force_not_quantize=True).sample))
+    yield from run_part(_file(work, "movq"), part, {"decoding": decoding_half(movq)}, objective, batches)
 
 
 def encode(work: Path) -> Iterator[Tick]:
-    """Latents and embeddings of the training pictures, made again only where a part that makes them has gone on."""
-    made, total = _file(work, "codes"), pretrain.PICTURES
-    makers = [_file(work, name) for name in ("clip", "movq")]
+    """Latents and embeddings of the training pictures, made again only where the CLIP has gone on."""
+    clip, made, total = _file(work, "clip"), _file(work, "codes"), pretrain.PICTURES
     yield Tick("codes", 0, total)
-    if not made.exists() or any(maker.stat().st_mtime > made.stat().st_mtime for maker in makers if maker.exists()):
-        parts = []
-        for done, code in encoded(start_decoder(work), _bank(work)):
-            parts.append({"latents": code.mean.half(), **code.cond})
-            yield Tick("codes", done, total)
-        pretrain.write_tensors(made, {name: torch.cat([part[name] for part in parts]) for name in parts[0]})
+    if not made.exists() or not clip.exists() or made.stat().st_mtime < clip.stat().st_mtime:
+        prior, bank, embeds = around(work, models.new_prior(PRIOR.seed)), _bank(work), []
+        for first in range(0, total, 200):
+            pixels = to_pixels(bank[first : first + 200])
+            with torch.no_grad():
+                embeds.append(vision.embed(prior.image_encoder, prior.image_processor, pixels))
+            yield Tick("codes", first + len(pixels), total)
+        latents = encode_bank(embedded_base(START).vae, bank).mean  # the MoVQ's, made with half the work
+        pretrain.write_tensors(made, {"latents": latents, "image_embeds": torch.cat(embeds)})
     yield Tick("codes", total, total)
-
-
-def encoded(family: KandinskyDecoder, bank: Pictures) -> Iterator[tuple[int, ImageCode]]:
-    """The pictures' codes in parts, each with the number of pictures that are done with it."""
-    for first in range(0, len(bank), CODED_TOGETHER):
-        pixels = to_pixels(bank[first : first + CODED_TOGETHER])
-        with torch.no_grad():
-            code = family.encode_images(pixels, torch.zeros(len(pixels), 6, dtype=torch.long))
-        yield first + len(pixels), code
 
 
 def train_decoder(work: Path, part: Part = DECODER) -> Iterator[Tick]:
@@ -153,7 +123,7 @@ PARTS: Mapping[str, Callable[[Path], Iterator[Tick]]] = {
     "decoder": train_decoder,
     "prior": train_prior,
 }
-"""In the order in which they need each other; of clip and movq, and of decoder and prior, either may come first."""
+"""In the order in which they need each other; clip needs the pictures alone, and so does movq."""
 
 
 def assemble(work: Path) -> Mapping[str, KandinskyDecoder | KandinskyPrior]:
@@ -163,6 +133,7 @@ def assemble(work: Path) -> Mapping[str, KandinskyDecoder | KandinskyPrior]:
     prior = around(work, transformer)
     decoder = start_decoder(work, prior)
     load_stage(_file(work, "decoder"), {"denoiser": decoder.unet})
+    load_stage(_file(work, "movq"), {"decoding": decoding_half(decoder.movq)})
     return {"decoder": decoder, "prior": prior}
 
 
@@ -191,11 +162,9 @@ def around(work: Path, transformer: PriorTransformer) -> KandinskyPrior:
 def start_decoder(work: Path, prior: KandinskyPrior | None = None) -> KandinskyDecoder:
     """The decoder as its training finds it, all frozen; prior: an untrained one where there is none."""
     base = embedded_base(START)
-    movq = models.new_movq(MOVQ.seed, base.vae)
-    load_stage(_file(work, "movq"), {"movq": movq})
     family = KandinskyDecoder(
         unet=models.new_denoiser(DECODER.seed, base.unet),
-        movq=movq,
+        movq=new_movq(MOVQ.seed, base.vae),
         scheduler=models.new_decoder_scheduler(),
         prior=prior or around(work, models.new_prior(PRIOR.seed)),
     )

@@ -1,8 +1,6 @@
-"""The networks of kandinsky-64, untrained: Kandinsky 2.2's architectures at the size of the embedded base."""
+"""The networks of kandinsky-64 but for its autoencoder: Kandinsky 2.2's architectures at the size of maquette-64."""
 
 import torch
-from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
-from diffusers.models.autoencoders.vq_model import VQModel
 from diffusers.models.transformers.prior_transformer import PriorTransformer
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
@@ -52,30 +50,6 @@ def new_text_encoder(seed: int, base: CLIPTextModel) -> CLIPTextModelWithProject
         ).float()  # its config says how it is stored, in half precision
     encoder.text_model.load_state_dict(base.state_dict())
     return encoder
-
-
-def new_movq(seed: int, base: AutoencoderKL) -> VQModel:
-    """64x64 pixels to 16x16 latents of as many channels as the base's; the base's convolutions, where they fit.
-
-    Twice the base's channels at 64x64, since a spatial norm has 32 groups. Kandinsky's pipelines decode latents as they
-    are, so the codebook is never read; it is as small as it can be.
-    """
-    with global_generators(key_at(seed, 0, stream="movq")):
-        movq = VQModel(
-            down_block_types=("DownEncoderBlock2D",) * 3,
-            up_block_types=("UpDecoderBlock2D",) * 3,
-            block_out_channels=(32, 32, 64),
-            layers_per_block=1,
-            latent_channels=LATENTS,
-            vq_embed_dim=LATENTS,
-            num_vq_embeddings=1,
-            norm_num_groups=8,
-            norm_type="spatial",
-            sample_size=SIZE,
-            mid_block_add_attention=False,
-        )
-    carry_over(movq, base)
-    return movq
 
 
 def new_denoiser(seed: int, base: UNet2DConditionModel) -> UNet2DConditionModel:

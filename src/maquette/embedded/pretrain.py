@@ -123,7 +123,7 @@ def train_decoder(work: Path, part: Part = DECODER) -> Iterator[Tick]:
     vae, bank = load_autoencoder(work), _bank(work)
     assert vae.post_quant_conv is not None
     decoder = nn.ModuleDict({"decoder": vae.decoder, "post_quant_conv": vae.post_quant_conv})
-    objective = in_bfloat16(autoencoding.decoding(vae))
+    objective = in_bfloat16(autoencoding.decoding(vae, lambda latents: vae.decode(latents).sample))
     seed = seed_of_sitting(part.seed, work)
     batches = autoencoding.picture_batches(bank, part.batch_size, seed)
     trainable = whole({"decoder": decoder}, part.lr)

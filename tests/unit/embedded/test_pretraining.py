@@ -144,6 +144,8 @@ def test_a_bank_is_whole_shards_of_the_scenes_of_its_split(tmp_path: Path, monke
 def test_sharpening_the_decoder_leaves_the_encoder_as_it_is(pixels: torch.Tensor) -> None:
     vae = models.new_autoencoder(5)
     batch = autoencoding.PictureBatch(pixels[:2], torch.full((2,), 0.5), torch.zeros(2, dtype=torch.long))
-    autoencoding.decoding(vae)(batch, torch.Generator().manual_seed(0)).sum().backward()
+    autoencoding.decoding(vae, lambda latents: vae.decode(latents).sample)(
+        batch, torch.Generator().manual_seed(0)
+    ).sum().backward()
     moved = {name.partition(".")[0] for name, param in vae.named_parameters() if param.grad is not None}
     assert moved == {"decoder", "post_quant_conv"}
