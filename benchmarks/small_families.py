@@ -52,7 +52,7 @@ SMALL: Final[Mapping[str, str]] = {
     "adapter.lora_alpha": "16",
     "adapter.targets": '"attention+feed_forward+convolutions"',
     "optimizer.lr": "5e-4",
-    "training.steps": "300",
+    "training.steps": "150",
     "training.batch_size": "4",
     "training.gradient_accumulation": "1",
     "training.gradient_checkpointing": "false",
@@ -158,6 +158,7 @@ def main() -> None:
     options = parser.parse_args()
     model = ModelConfig(base=options.base, prior=options.prior, decoder=options.decoder)
     preset = options.preset or PRESETS[load_shapes(model).name]
+    console = Console(width=120)
     seeds, rows, sheet = range(500, 500 + options.seeds), [], []
     for number in range(options.subjects):
         adapter = trained(number, model, options.out, preset, options.set)
@@ -170,10 +171,10 @@ def main() -> None:
             ("before, the held-out prompts", images(before[:: options.seeds])),
             ("after", images(after[:: options.seeds])),
         ]
-        Console().print(show(rows[-len(NAMES) :]))
+        console.print(f"measured: subject {number} ({held_out_subject(number).kind})")
     write_grid(options.out / "grid.png", sheet)
     write_text(options.out / "results.json", json.dumps([asdict(row) for row in rows], indent=2) + "\n")
-    Console().print(show(rows))
+    console.print(show(rows))
 
 
 if __name__ == "__main__":
