@@ -17,6 +17,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from maquette.families.allocation import give_back_freed_memory
+
 POSITIONS = 512
 """The most positions of an output, over all of a batch, at which packing pays. Source: measured, docs/speed.md."""
 
@@ -96,20 +98,25 @@ class Packed:
 
     def forward(self, x: Tensor) -> Tensor:
         """W * x + bias."""
-        return convolve(x, self._weight("forward", x), self.layer.bias)
+        return convolve(x, self._weight("forward"), self.layer.bias)
 
     def backward(self, grad: Tensor) -> Tensor:
         """The gradient to the input: a convolution with the weight turned by half, its channels exchanged."""
-        return convolve(grad, self._weight("backward", grad), None)
+        return convolve(grad, self._weight("backward"), None)
 
-    def _weight(self, direction: str, x: Tensor) -> Tensor:
+    def _weight(self, direction: str) -> Tensor:
         weight = self.layer.weight.detach()
         if self.source is None or self.source.data_ptr() != weight.data_ptr() or self.version != weight._version:
             self.source, self.version, self.packed = weight, weight._version, {}
         if direction not in self.packed:
-            weight = weight if direction == "forward" else weight.flip(2, 3).transpose(0, 1)
-            self.packed[direction] = reordered(weight, x)
+            self.packed[direction] = reordered(weight if direction == "forward" else turned(weight))
+            give_back_freed_memory()  # turning makes a copy
         return self.packed[direction]
+
+
+def turned(weight: Float[Tensor, "d c 3 3"]) -> Float[Tensor, "c d 3 3"]:
+    """The weight whose convolution is the gradient of another's to its input."""
+    return weight.flip(2, 3).transpose(0, 1)
 
 
 class _Convolution(torch.autograd.Function):
@@ -137,9 +144,9 @@ def can_pack(compute: torch.dtype) -> bool:
     return compute == torch.float32 or (compute == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
-def reordered(weight: Tensor, x: Tensor) -> Tensor:
-    """A weight in the order for inputs of a shape; for others it serves as well, at the price of a plain one."""
-    return torch.ops.mkldnn._reorder_convolution_weight(weight, ONE, ONE, ONE, 1, list(x.shape))
+def reordered(weight: Tensor) -> Tensor:
+    """A weight in oneDNN's order; for inputs of any size, whose number changed no time that was measured."""
+    return torch.ops.mkldnn._reorder_convolution_weight(weight, ONE, ONE, ONE, 1)
 
 
 def convolve(x: Tensor, packed: Tensor, bias: Tensor | None) -> Tensor:

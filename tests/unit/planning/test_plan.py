@@ -253,7 +253,7 @@ def test_weights_are_planned_as_they_are_packed(bases, tmp_path, monkeypatch):
     context = family.embed_text(family.tokenize([PROMPT]))["context"].detach().requires_grad_()
     kept: list[torch.Tensor] = []
     reorder = packed.reordered
-    monkeypatch.setattr(packed, "reordered", lambda weight, x: kept.append(weight) or reorder(weight, x))
+    monkeypatch.setattr(packed, "reordered", lambda weight: kept.append(weight) or reorder(weight))
     with packing(unet, torch.float32)():
         family.predict(torch.randn(1, 4, 8, 8).requires_grad_(), torch.ones(1), {"context": context}).sum().backward()
     assert told.memory[name] == sum(weight.nbytes for weight in kept) > 0
