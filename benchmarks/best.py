@@ -27,7 +27,7 @@ from rich.console import Console
 from torch import Tensor
 
 from benchmarks.lines import add_line, read_lines
-from benchmarks.seen import HELD_OUT, among, mean, painted, renders, seen
+from benchmarks.seen import HELD_OUT, SAMPLING_STEPS, among, mean, painted, renders, seen
 from maquette.config.load import load_config
 from maquette.embedded.folders import subject_pictures, write_folder
 from maquette.embedded.scene import held_out_subject
@@ -113,6 +113,7 @@ def train(task: Task) -> None:
         "checkpoints.keep": 1,
         "evaluation.every": every,
         "evaluation.num": 3,
+        "evaluation.steps": SAMPLING_STEPS,
         "preview.every": 0,
         "logging.trackers": "[]",
     }
@@ -213,7 +214,7 @@ def told_budget(tasks: Sequence[Task], jobs: int) -> str:
     with opened(Maker("maquette-64", [])) as family, painter(family) as paint:
         paint(Request(prompt="a photo of a mug", seed=0, steps=2))
         started = time.process_time()
-        paint(Request(prompt="a photo of a mug", seed=0))
+        paint(Request(prompt="a photo of a mug", seed=0, steps=SAMPLING_STEPS))
         seconds = time.process_time() - started
     own = (CHECKPOINTS + 1) * 16 + CHECKPOINTS * len(HELD_OUT) * len(SEEDS) + 2 * len(HELD_OUT)
     hours = sum(own * seconds + 4 * task.steps / IMAGES_A_SECOND for task in tasks) / 3600

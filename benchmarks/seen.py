@@ -18,6 +18,8 @@ from maquette.generation.batch import Maker, opened
 from maquette.generation.sample import Picture, Request, painter
 
 GUIDANCE: Final = 5.0
+SAMPLING_STEPS: Final = 12
+"""Where the judges score the base as at 25 (mean cosine of picture and prompt 0.755 and 0.757), in half the time."""
 
 HELD_OUT: Final = (
     "a photo of {} in the desert",
@@ -64,7 +66,8 @@ def painted(
     """Pictures by a base with an adapter, the seeds of each prompt together."""
     maker = Maker(base, [] if adapter is None else [(adapter, 1.0)])
     with opened(maker) as family, painter(family) as paint:
-        return [paint(Request(prompt=p, seed=s, guidance=GUIDANCE)) for p in prompts for s in seeds]
+        asked = [Request(prompt=p, seed=s, steps=SAMPLING_STEPS, guidance=GUIDANCE) for p in prompts for s in seeds]
+        return [paint(request) for request in asked]
 
 
 def renders(subject: int, count: int) -> Tensor:
