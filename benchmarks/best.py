@@ -1,4 +1,4 @@
-"""Is best/ the best? python -m benchmarks.best --out FOLDER [--seeds 3] [--steps 600] [--jobs 1]
+"""Is best/ the best? python -m benchmarks.best --out FOLDER [--seeds 3] [--steps 300] [--jobs 1]
 
 For each of twelve held-out subjects of the world (or those that --subjects names) and some seeds: the preset
 maquette64-subject-lora is trained on five photos, longer than is good, and scores itself by its own rule six times (the
@@ -230,7 +230,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--subjects", type=int, nargs="+", default=list(range(12)), help="their numbers")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--jobs", type=int, default=1, help="processes of one core each")
     parser.add_argument("--table", action="store_true", help="only print the table of what is there")
     options = parser.parse_args()
