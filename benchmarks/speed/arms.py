@@ -58,10 +58,6 @@ COMPARISONS: Mapping[str, Sequence[Arm]] = {
     "precision": (Arm("bare step, fp32", "bare", "fp32"), Arm("bare step, bf16", "bare", "bf16")),
     "memory": (Arm("memory given back", "bare", keeps_memory=False), Arm("memory kept", "bare")),
     "packed": (Arm("weights as they lie", "bare", packs=False), Arm("weights packed", "bare")),
-    "packed-fp32": (
-        Arm("weights as they lie, fp32", "bare", "fp32", packs=False),
-        Arm("weights packed, fp32", "bare", "fp32"),
-    ),
     "dora": (Arm("LoRA", "maquette"), Arm("DoRA", "maquette", adapter="dora")),
     "example": (
         Arm("diffusers example, fp32", "example"),

@@ -29,6 +29,9 @@ With others (192, 384, 768) oneDNN wants another order at some sizes, and takes 
 packed weight into it. Source: measured, docs/speed.md.
 """
 
+PRECISIONS = (torch.bfloat16,)
+"""Products that gain by it: in fp32 a whole step takes as long as before, and more memory. Source: docs/speed.md."""
+
 ONE = (1, 1)
 
 
@@ -142,10 +145,10 @@ OPERATIONS = ("_reorder_convolution_weight", "_convolution_pointwise", "_is_mkld
 
 
 def can_pack(compute: torch.dtype) -> bool:
-    """Whether this torch has oneDNN and what packs for it, and this processor the instructions for a dtype."""
+    """Whether steps of a dtype gain by it, with oneDNN and what packs for it in this torch, on this processor."""
     if not torch.backends.mkldnn.is_available() or not all(hasattr(torch.ops.mkldnn, name) for name in OPERATIONS):
         return False
-    return compute == torch.float32 or (compute == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return compute in PRECISIONS and (compute != torch.bfloat16 or torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def reordered(weight: Tensor) -> Tensor:

@@ -37,6 +37,12 @@ def used(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[torch.Size]]:
     return shapes
 
 
+@pytest.fixture(autouse=True)
+def every_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In fp32 values can be compared more closely than in the precision that gains by it."""
+    monkeypatch.setattr(packed, "PRECISIONS", DTYPES)
+
+
 def frozen(dtype: torch.dtype = torch.float32, inputs: int = 16, outputs: int = 48, **settings: object) -> nn.Conv2d:
     layer = nn.Conv2d(inputs, outputs, 3, padding=1, **settings)
     return layer.to(dtype).requires_grad_(requires_grad=False)
@@ -62,6 +68,8 @@ def test_this_torch_packs(dtype):
 def test_other_precisions_and_other_torches_do_not(monkeypatch):
     assert not can_pack(torch.float16)
     monkeypatch.setattr(packed, "OPERATIONS", ("_not_there",))
+    assert not can_pack(torch.float32)
+    monkeypatch.undo()
     assert not can_pack(torch.float32)
 
 
