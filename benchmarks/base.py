@@ -25,6 +25,7 @@ from maquette.evaluation.judges import NAMES, load_judge
 from maquette.families.load import load_family
 from maquette.families.sd import StableDiffusion
 from maquette.generation.sample import Request, painter
+from maquette.runs.files import write_text
 
 BARS = {"kind": 0.90, "place": 0.90, "style": 0.90, "colour": 0.80}
 PSNR_BAR = 27.0
@@ -79,7 +80,7 @@ def main() -> None:
             },
             "autoencoder_psnr": round(quality, 2),
         }
-        options.record.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+        write_text(options.record, json.dumps(found, indent=2) + "\n")
     console = Console()
     console.print(table)
     console.print(f"autoencoder: PSNR {quality:.1f} dB (bar {PSNR_BAR} dB)")

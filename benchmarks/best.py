@@ -41,10 +41,11 @@ from maquette.evaluation.wording import with_article
 from maquette.generation.batch import Maker, opened
 from maquette.generation.sample import Picture, Request, painter
 from maquette.runs.best import read_best
-from maquette.runs.events import Finished, Scored, read_events
+from maquette.runs.events import Scored, read_events
 from maquette.runs.names import DIVERSITY, DRIFT
 from maquette.runs.rundir import RunDir
 from maquette.training.finish import step_file
+from maquette.training.series import is_finished
 from maquette.training.session import run
 
 CHECKPOINTS: Final = 6
@@ -104,7 +105,7 @@ def measure(task: Task) -> None:
 
 def train(task: Task) -> None:
     """The run of a task, with its own scores and choice; one that has been begun goes on."""
-    if task.run.events.is_file() and read_events(task.run.events).of(Finished):
+    if is_finished(task.run):
         return
     photos = task.out / f"photos-{task.subject:02d}-seed-{task.seed}"
     if not photos.exists():

@@ -30,11 +30,12 @@ from maquette.evaluation.judges import NAMES, JudgeName, load_judge
 from maquette.evaluation.networks import judge_networks
 from maquette.evaluation.wording import with_article
 from maquette.families.load import load_shapes
+from maquette.generation.files import to_image
 from maquette.generation.grid import write_grid
 from maquette.generation.sample import Picture
-from maquette.runs.events import Finished, read_events
 from maquette.runs.files import write_text
 from maquette.runs.rundir import RunDir
+from maquette.training.series import is_finished
 from maquette.training.session import run
 
 PRESETS: Final[Mapping[str, str]] = {
@@ -83,7 +84,7 @@ class Row:
 def trained(number: int, model: ModelConfig, out: Path, preset: str, sets: Sequence[str]) -> Path:
     """The run that learns a subject."""
     target = RunDir(out / f"subject-{number:02d}")
-    if target.events.is_file() and read_events(target.events).of(Finished):
+    if is_finished(target):
         return target.root
     photos = photos_of(number, out)
     if not photos.exists():
@@ -111,11 +112,6 @@ def judged(name: JudgeName, number: int, before: Sequence[Picture], after: Seque
         return mean(getattr(first, column)), mean(getattr(then, column))
 
     return Row(number, name, both("like"), both("prompt"), both("others"), among(real))
-
-
-def images(pictures: Sequence[Picture]) -> list[Image.Image]:
-    """As files have them."""
-    return [Image.fromarray(picture.permute(1, 2, 0).numpy()) for picture in pictures]
 
 
 def show(rows: Sequence[Row]) -> Table:
@@ -168,8 +164,8 @@ def main() -> None:
         photos = [Image.open(file).convert("RGB") for file in sorted(photos_of(number, options.out).glob("*.png"))]
         sheet += [
             (f"{prompts[0].partition(' in ')[0]}: the photos", photos),
-            ("before, the held-out prompts", images(before[:: options.seeds])),
-            ("after", images(after[:: options.seeds])),
+            ("before, the held-out prompts", [*map(to_image, before[:: options.seeds])]),
+            ("after", [*map(to_image, after[:: options.seeds])]),
         ]
         console.print(f"measured: subject {number} ({held_out_subject(number).kind})")
     write_grid(options.out / "grid.png", sheet)

@@ -12,11 +12,13 @@ from diffusers import (
     DDIMScheduler,
     DDPMScheduler,
     EDMDPMSolverMultistepScheduler,
+    KandinskyV22CombinedPipeline,
     PriorTransformer,
     UnCLIPScheduler,
     UNet2DConditionModel,
     VQModel,
 )
+from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from transformers import (
     CLIPTextConfig,
     CLIPTextModel,
@@ -263,6 +265,25 @@ def kandinsky_decoder() -> KandinskyDecoder:
         beta_start=0.00085, beta_end=0.012, steps_offset=1, clip_sample=False, variance_type="learned_range"
     )
     return KandinskyDecoder(denoiser, movq, scheduler, kandinsky_prior())
+
+
+def combined(family: KandinskyDecoder, scheduler: SchedulerMixin | None = None) -> KandinskyV22CombinedPipeline:
+    """diffusers' own pipeline over a decoder and the prior beside it, in silence; scheduler: None is the decoder's."""
+    prior = family.prior.pipeline()
+    theirs = KandinskyV22CombinedPipeline(
+        unet=family.unet,
+        scheduler=scheduler or family.scheduler,
+        movq=family.movq,
+        prior_prior=prior.prior,
+        prior_image_encoder=prior.image_encoder,
+        prior_text_encoder=prior.text_encoder,
+        prior_tokenizer=prior.tokenizer,
+        prior_scheduler=prior.scheduler,
+        prior_image_processor=prior.image_processor,
+    )
+    for pipeline in (theirs, theirs.prior_pipe, theirs.decoder_pipe):
+        pipeline.set_progress_bar_config(disable=True)
+    return theirs
 
 
 RECIPES: dict[str, Callable[[], StableDiffusion | StableDiffusionXL | KandinskyPrior | KandinskyDecoder]] = {

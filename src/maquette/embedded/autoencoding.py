@@ -5,11 +5,13 @@ from dataclasses import dataclass
 
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.autoencoders.vq_model import VQModel
 from jaxtyping import Float, Int
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 from torch.nn.functional import avg_pool2d
 
 from maquette.embedded.bank import Pictures
+from maquette.embedded.batches import even
 from maquette.training.objective import Objective
 from maquette.training.seeds import rng_at
 
@@ -35,8 +37,7 @@ def picture_batches(bank: Pictures, batch_size: int, seed: int) -> Callable[[int
 
     def batches_at(step: int) -> Sequence[PictureBatch]:
         chosen = torch.randint(len(bank), (batch_size,), generator=rng_at(seed, step, stream="pictures"))
-        weight = torch.full((batch_size,), 1 / batch_size)
-        return [PictureBatch(to_pixels(bank[chosen.numpy()]), weight, torch.zeros(batch_size, dtype=torch.long))]
+        return [PictureBatch(to_pixels(bank[chosen.numpy()]), *even(batch_size))]
 
     return batches_at
 
@@ -76,6 +77,12 @@ def decoding(
         return picture_error(decode(latents), batch.pixels)
 
     return loss
+
+
+def decoding_half(vae: AutoencoderKL | VQModel) -> nn.ModuleDict:
+    """What of an autoencoder makes pictures of latents."""
+    assert vae.post_quant_conv is not None
+    return nn.ModuleDict({"decoder": vae.decoder, "post_quant_conv": vae.post_quant_conv})
 
 
 def picture_error(decoded: Float[Tensor, "b 3 h w"], pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, " b"]:

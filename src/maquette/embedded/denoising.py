@@ -7,10 +7,10 @@ from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
 from maquette.embedded.autoencoding import to_pixels
 from maquette.embedded.bank import Pictures
+from maquette.embedded.batches import even, in_rounds
 from maquette.embedded.captions import caption
 from maquette.embedded.keys import rng_for
 from maquette.embedded.scene import scene_at
-from maquette.training.seeds import rng_at
 from maquette.types import ImageCode, Tokens, TrainBatch
 
 UNCONDITIONAL = 0.1
@@ -41,13 +41,10 @@ def captioned_batches(
     total = codes.mean.shape[0]
 
     def batches_at(step: int) -> Sequence[TrainBatch]:
-        epoch, place = divmod(step, total // batch_size)
-        order = torch.randperm(total, generator=rng_at(seed, epoch, stream="order"))
-        chosen = order[place * batch_size : (place + 1) * batch_size]
+        chosen = in_rounds(total, batch_size, seed, step)
         mean, std = codes.mean[chosen].float(), None if codes.std is None else codes.std[chosen].float()
         told = {name: value[chosen] for name, value in codes.cond.items()}
         tokens = tokenize([caption_at(key, seed, step) for key in chosen.tolist()])
-        weight = torch.full((batch_size,), 1 / batch_size)
-        return [TrainBatch(ImageCode(mean, std, told), tokens, weight, torch.zeros(batch_size, dtype=torch.long))]
+        return [TrainBatch(ImageCode(mean, std, told), tokens, *even(batch_size))]
 
     return batches_at

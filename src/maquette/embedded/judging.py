@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from maquette.embedded.autoencoding import to_pixels
 from maquette.embedded.bank import VIEWS, Pictures
+from maquette.embedded.batches import even, in_rounds
 from maquette.embedded.captions import caption
 from maquette.embedded.claims import facts
 from maquette.embedded.keys import rng_for
@@ -85,16 +86,14 @@ def reading_batches(
     labels = labels_of(split, len(bank))
 
     def batches_at(step: int) -> Sequence[ReadingBatch]:
-        epoch, place = divmod(step, len(bank) // batch_size)
-        order = torch.randperm(len(bank), generator=rng_at(seed, epoch, stream="order"))
-        chosen = order[place * batch_size : (place + 1) * batch_size]
+        chosen = in_rounds(len(bank), batch_size, seed, step)
         texts = [caption(scene_at(key, split), rng_for("judge", seed, step, key)) for key in chosen.tolist()]
         return [
             ReadingBatch(
                 to_pixels(bank[chosen.numpy()]),
                 tokenize(texts, words),
                 {name: numbers[chosen] for name, numbers in labels.items()},
-                *_even(batch_size),
+                *even(batch_size),
             )
         ]
 
@@ -143,7 +142,7 @@ def style_batches(bank: Pictures, split: Split, batch_size: int, seed: int) -> C
             pixels.append(invented(pictures, noise) if is_invented else pictures)
             groups += [len(STYLES) + number if is_invented else style] * PICTURES_OF_STYLE
         together = torch.cat(pixels).contiguous(memory_format=torch.channels_last)
-        return [GroupBatch(together, torch.tensor(groups), *_even(len(groups)))]
+        return [GroupBatch(together, torch.tensor(groups), *even(len(groups)))]
 
     return batches_at
 
@@ -227,9 +226,4 @@ def moved(pixels: Float[Tensor, "b 3 h w"], rng: Generator) -> Float[Tensor, "b 
 def _views(bank: Pictures, numbers: Sequence[int], views: Sequence[Sequence[int]]) -> GroupBatch:
     rows = [number * VIEWS + view for number, seen in zip(numbers, views, strict=True) for view in seen]
     groups = torch.tensor(numbers).repeat_interleave(VIEWS_IN_BATCH)
-    return GroupBatch(to_pixels(bank[rows]), groups, *_even(len(rows)))
-
-
-def _even(count: int) -> tuple[Float[Tensor, " b"], Int[Tensor, " b"]]:
-    """The same weight for each of ``count`` examples, all of one concept."""
-    return torch.full((count,), 1 / count), torch.zeros(count, dtype=torch.long)
+    return GroupBatch(to_pixels(bank[rows]), groups, *even(len(rows)))

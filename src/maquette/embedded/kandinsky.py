@@ -17,12 +17,12 @@ from torch import Tensor
 from maquette.diffusion.weighting import min_snr
 from maquette.embedded import kandinsky_models as models
 from maquette.embedded import pretrain
-from maquette.embedded.autoencoding import decoding, picture_batches, to_pixels
+from maquette.embedded.autoencoding import decoding, decoding_half, picture_batches, to_pixels
 from maquette.embedded.bank import Pictures, open_bank
 from maquette.embedded.denoising import UNCONDITIONAL, captioned_batches, encode_bank
 from maquette.embedded.judging import Temperature
 from maquette.embedded.kandinsky_clip import Clip, pair_batches, pairing
-from maquette.embedded.kandinsky_movq import decoding_half, new_movq
+from maquette.embedded.kandinsky_movq import new_movq
 from maquette.embedded.pretrain import Part, Tick, load_stage, read_tensors, run_part
 from maquette.embedded.sittings import embedded_base
 from maquette.embedded.stage import in_bfloat16

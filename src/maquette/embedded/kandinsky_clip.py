@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-import torch
 from jaxtyping import Float, Int
 from torch import Generator, Tensor, nn
 from torch.nn.functional import normalize
@@ -11,12 +10,12 @@ from transformers import CLIPTextModelWithProjection, CLIPVisionModelWithProject
 
 from maquette.embedded.autoencoding import to_pixels
 from maquette.embedded.bank import Pictures
+from maquette.embedded.batches import even, in_rounds
 from maquette.embedded.captions import caption
 from maquette.embedded.judging import Temperature, contrast, moved
 from maquette.embedded.keys import rng_for
 from maquette.embedded.scene import scene_at
 from maquette.training.objective import Objective
-from maquette.training.seeds import rng_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +48,9 @@ def pair_batches(
     """Step -> one batch of pictures with freshly worded captions, every picture once before any comes again."""
 
     def batches_at(step: int) -> Sequence[Pairs]:
-        epoch, place = divmod(step, len(bank) // batch_size)
-        order = torch.randperm(len(bank), generator=rng_at(seed, epoch, stream="order"))
-        chosen = order[place * batch_size : (place + 1) * batch_size]
+        chosen = in_rounds(len(bank), batch_size, seed, step)
         texts = [caption(scene_at(key, "train"), rng_for("clip", seed, step, key)) for key in chosen.tolist()]
-        weight = torch.full((batch_size,), 1 / batch_size)
-        concept = torch.zeros(batch_size, dtype=torch.long)
-        return [Pairs(to_pixels(bank[chosen.numpy()]), tokenize(texts), weight, concept)]
+        return [Pairs(to_pixels(bank[chosen.numpy()]), tokenize(texts), *even(batch_size))]
 
     return batches_at
 

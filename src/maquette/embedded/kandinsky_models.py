@@ -45,9 +45,7 @@ def new_image_processor() -> CLIPImageProcessor:
 def new_text_encoder(seed: int, base: CLIPTextModel) -> CLIPTextModelWithProjection:
     """The base's, with a projection to the embeddings of pictures behind it."""
     with global_generators(key_at(seed, 0, stream="text_projection")):
-        encoder = CLIPTextModelWithProjection(
-            base.config
-        ).float()  # its config says how it is stored, in half precision
+        encoder = CLIPTextModelWithProjection(base.config).float()  # the base's config says how its files hold weights
     encoder.text_model.load_state_dict(base.state_dict())
     return encoder
 

@@ -27,10 +27,10 @@ def new_movq(seed: int, base: AutoencoderKL) -> VQModel:
     """
     with global_generators(key_at(seed, 0, stream="movq")):
         movq = VQModel(
-            down_block_types=("DownEncoderBlock2D",) * 3,
-            up_block_types=("UpDecoderBlock2D",) * 3,
-            block_out_channels=(32, 64, 128),
-            layers_per_block=1,
+            down_block_types=base.config["down_block_types"],
+            up_block_types=base.config["up_block_types"],
+            block_out_channels=tuple(2 * width for width in base.config["block_out_channels"]),
+            layers_per_block=base.config["layers_per_block"],
             latent_channels=LATENTS,
             vq_embed_dim=LATENTS,
             num_vq_embeddings=1,
@@ -77,8 +77,3 @@ def widened(value: Float[Tensor, "*small"], shape: torch.Size) -> Float[Tensor, 
         if axis == 1:  # inputs
             value = value * (small / large)
     return value
-
-
-def decoding_half(movq: VQModel) -> nn.ModuleDict:
-    """What of it makes pictures of latents."""
-    return nn.ModuleDict({"decoder": movq.decoder, "post_quant_conv": movq.post_quant_conv})

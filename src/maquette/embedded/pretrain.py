@@ -1,7 +1,7 @@
 """Pretraining of maquette-64, part by part; every part resumes from its own file in the work folder."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -74,17 +74,13 @@ def train_autoencoder(work: Path, part: Part = AUTOENCODER) -> Iterator[Tick]:
     The result is autoencoder-done.safetensors. Its latents differ from those of an earlier base that it goes on from:
     the denoiser must learn on as well.
     """
-    seed = seed_of_sitting(part.seed, work)
-    bank, vae = _bank(work), models.new_autoencoder(seed)
+    part = of_sitting(part, work)
+    bank, vae = _bank(work), models.new_autoencoder(part.seed)
     if (earlier := earlier_base(work)) is not None:
         carry_over(vae, earlier.vae)
-    batches = autoencoding.picture_batches(bank, part.batch_size, seed)
-    trainable = whole({"autoencoder": vae}, part.lr)
+    batches = autoencoding.picture_batches(bank, part.batch_size, part.seed)
     objective = in_bfloat16(autoencoding.autoencoding(vae))
-    for stats in run_stage(
-        work / "autoencoder.safetensors", trainable, objective, batches, steps=part.steps, seed=seed
-    ):
-        yield Tick("autoencoder", stats.step, part.steps, stats.loss.item())
+    yield from run_part(work / "autoencoder.safetensors", part, {"autoencoder": vae}, objective, batches)
     autoencoding.standardise(vae, autoencoding.to_pixels(bank[:SHARD]))
     write_tensors(work / "autoencoder-done.safetensors", vae.state_dict())
 
@@ -105,30 +101,26 @@ def train_denoiser(work: Path, part: Part = DENOISER) -> Iterator[Tick]:
     alone teaches it what matters.
     """
     saved = read_tensors(work / "latents.safetensors")
-    seed = seed_of_sitting(part.seed, work)
-    family = new_base(load_autoencoder(work), seed)
+    part = of_sitting(part, work)
+    family = new_base(load_autoencoder(work), part.seed)
     if (earlier := earlier_base(work)) is not None:
         carry_over(family.unet, earlier.unet)
         carry_over(family.text_encoder, earlier.text_encoder)
     codes = ImageCode(saved["mean"], saved["std"], {})
-    batches = denoising.captioned_batches(codes, family.tokenize, part.batch_size, seed)
-    trainable = whole({"denoiser": family.unet, "text_encoder": family.text_encoder}, part.lr)
+    batches = denoising.captioned_batches(codes, family.tokenize, part.batch_size, part.seed)
+    learning = {"denoiser": family.unet, "text_encoder": family.text_encoder}
     objective = in_bfloat16(denoising_loss(family, min_snr(5.0)))
-    for stats in run_stage(work / "denoiser.safetensors", trainable, objective, batches, steps=part.steps, seed=seed):
-        yield Tick("denoiser", stats.step, part.steps, stats.loss.item())
+    yield from run_part(work / "denoiser.safetensors", part, learning, objective, batches)
 
 
 def train_decoder(work: Path, part: Part = DECODER) -> Iterator[Tick]:
     """The decoder alone, sharper than the first part left it; latents and denoiser stay as they are."""
     vae, bank = load_autoencoder(work), _bank(work)
-    assert vae.post_quant_conv is not None
-    decoder = nn.ModuleDict({"decoder": vae.decoder, "post_quant_conv": vae.post_quant_conv})
+    part = of_sitting(part, work)
     objective = in_bfloat16(autoencoding.decoding(vae, lambda latents: vae.decode(latents).sample))
-    seed = seed_of_sitting(part.seed, work)
-    batches = autoencoding.picture_batches(bank, part.batch_size, seed)
-    trainable = whole({"decoder": decoder}, part.lr)
-    for stats in run_stage(work / "decoder.safetensors", trainable, objective, batches, steps=part.steps, seed=seed):
-        yield Tick("decoder", stats.step, part.steps, stats.loss.item())
+    batches = autoencoding.picture_batches(bank, part.batch_size, part.seed)
+    decoder = autoencoding.decoding_half(vae)
+    yield from run_part(work / "decoder.safetensors", part, {"decoder": decoder}, objective, batches)
 
 
 PARTS: Mapping[str, Callable[[Path], Iterator[Tick]]] = {
@@ -148,9 +140,7 @@ def assemble(work: Path) -> StableDiffusion:
     family = new_base(vae, DENOISER.seed)
     load_stage(work / "denoiser.safetensors", {"denoiser": family.unet, "text_encoder": family.text_encoder})
     if (work / "decoder.safetensors").exists():
-        assert vae.post_quant_conv is not None
-        decoder = nn.ModuleDict({"decoder": vae.decoder, "post_quant_conv": vae.post_quant_conv})
-        load_stage(work / "decoder.safetensors", {"decoder": decoder})
+        load_stage(work / "decoder.safetensors", {"decoder": autoencoding.decoding_half(vae)})
     return family
 
 
@@ -164,6 +154,11 @@ def new_base(vae: AutoencoderKL, seed: int) -> StableDiffusion:
         tokenizer=tokenizer,
         scheduler=models.new_scheduler(),
     )
+
+
+def of_sitting(part: Part, work: Path) -> Part:
+    """The part with the seed of this sitting."""
+    return replace(part, seed=seed_of_sitting(part.seed, work))
 
 
 def run_part(

@@ -79,9 +79,9 @@ def carry_over(module: nn.Module, earlier: nn.Module) -> None:
     linear, so the rest stays of use behind new ones.
     """
     new = module.state_dict()
-    same = {name for name, value in earlier.state_dict().items() if name in new and value.shape == new[name].shape}
-    kept = {name: value for name, value in earlier.state_dict().items() if name in same}
-    module.load_state_dict(new | kept)
+    known = earlier.state_dict()
+    same = {name for name in known.keys() & new.keys() if known[name].shape == new[name].shape}
+    module.load_state_dict(new | {name: known[name] for name in same})
 
 
 def _inner(shapes: Mapping[str, object]) -> Mapping[str, object]:

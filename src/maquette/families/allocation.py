@@ -2,6 +2,7 @@
 
 import ctypes
 import sys
+from collections.abc import Callable
 
 import torch
 
@@ -17,12 +18,8 @@ def keep_freed_memory(device: torch.device) -> bool:
     nothing; the process stays as large as it has been at its largest. Weights that are loaded before are not affected.
     Without glibc nothing changes.
     """
-    if device.type != "cpu" or not sys.platform.startswith("linux"):
-        return False
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none
-    if mallopt is None:
-        return False
-    return bool(mallopt(MMAP_MAX, 0)) and bool(mallopt(TRIM_THRESHOLD, -1))
+    mallopt = _of_glibc("mallopt") if device.type == "cpu" else None
+    return mallopt is not None and bool(mallopt(MMAP_MAX, 0)) and bool(mallopt(TRIM_THRESHOLD, -1))
 
 
 def give_back_freed_memory() -> None:
@@ -31,6 +28,10 @@ def give_back_freed_memory() -> None:
     For what happens once: large blocks that come and go between others that stay would leave holes behind, which a
     process that keeps its memory has for good.
     """
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform.startswith("linux") else None
-    if trim is not None:
+    if (trim := _of_glibc("malloc_trim")) is not None:
         trim(0)
+
+
+def _of_glibc(name: str) -> Callable[..., int] | None:
+    """A function of glibc's; None under another system or C library, such as musl."""
+    return getattr(ctypes.CDLL(None), name, None) if sys.platform.startswith("linux") else None

@@ -13,6 +13,7 @@ from maquette.config.schema import RunConfig
 from maquette.families.base import Family
 from maquette.families.load import BESIDE, load_shapes
 from maquette.families.placement import choose_dtype
+from maquette.families.quantized import num_parameters
 from maquette.training.prepare import checkpoint_gradients
 from maquette.training.seeds import rng_at
 
@@ -43,20 +44,16 @@ def blank_base(config: RunConfig, device: torch.device) -> Blank:
     """
     family = load_shapes(config.model)
     denoiser = family.modules["denoiser"]
-    compute = choose_dtype(config.model.precision, device, _size(denoiser))
+    compute = choose_dtype(config.model.precision, device, num_parameters(denoiser))
     held = torch.float32 if isinstance(config.adapter, FullConfig) else compute
     others = [name for name in BESIDE.get(family.name, ()) if name in family.modules]
-    beside = choose_dtype(config.model.precision, device, _size(family.modules[others[0]])) if others else None
+    beside = choose_dtype(config.model.precision, device, num_parameters(family.modules[others[0]])) if others else None
     for name, module in family.modules.items():
         if name != "vae" or not getattr(module, "config", {}).get("force_upcast"):
             nn.Module.to(module, dtype=beside if name in others else held)
     if config.tokens is not None:
         family = grown(family, config.tokens, rng_at(config.training.seed, 0, stream="tokens"))
     return Blank(family, held, beside, compute)
-
-
-def _size(module: nn.Module) -> int:
-    return sum(param.numel() for param in module.parameters())
 
 
 def blank_trainable(config: RunConfig, blank: Blank) -> Trainable:

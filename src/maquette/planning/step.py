@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from maquette.adapters.bank import num_adapters
 from maquette.adapters.base import Trainable
+from maquette.adapters.estimate import removing
 from maquette.data.sample import Size
 from maquette.families.packed import packable, packed_bytes, pays
 from maquette.planning.blank import META, Blank
@@ -88,12 +89,8 @@ def packed_in(module: nn.Module) -> Generator[set[nn.Conv2d]]:
         if pays(inputs[0]):
             met.add(layer)
 
-    hooks = [layer.register_forward_pre_hook(meet) for layer in packable(module)]
-    try:
+    with removing([layer.register_forward_pre_hook(meet) for layer in packable(module)]):
         yield met
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 def twice(tensor: Tensor) -> Tensor:

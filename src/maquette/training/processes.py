@@ -178,9 +178,8 @@ def together() -> Generator[Processes]:
         return
     if not dist.is_initialized():
         dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=PATIENCE)
-        atexit.register(
-            dist.destroy_process_group
-        )  # its threads must not outlive the interpreter, which aborts on them
+        # Its threads must not outlive the interpreter, which aborts on them.
+        atexit.register(dist.destroy_process_group)
     processes = Processes(dist.get_rank(), dist.get_world_size())
     try:
         yield processes

@@ -1,14 +1,14 @@
 """A small Kandinsky of the world: its CLIP, its autoencoder, its two halves, and what is published of them."""
 
-import copy
 import os
 
 import numpy as np
 import pytest
 import torch
-from diffusers import KandinskyV22CombinedPipeline, KandinskyV22Pipeline, KandinskyV22PriorPipeline
+from diffusers import KandinskyV22Pipeline, KandinskyV22PriorPipeline
 from diffusers.models.attention_processor import SpatialNorm
 from safetensors.torch import load_file
+from tests.contract.tiny import combined
 from transformers.models.clip.modeling_clip import image_text_contrastive_loss
 
 from maquette.embedded import autoencoding, bank, judging, kandinsky, kandinsky_clip, kandinsky_movq, pretrain, publish
@@ -219,7 +219,7 @@ def test_published_halves_open_here_and_in_diffusers(work, published):
 
 
 @torch.no_grad()
-def test_a_picture_is_that_of_diffusers_combined_pipeline(published):
+def test_a_picture_is_that_of_diffusers_combined(published):
     family = load_family(published / "decoder", prior=str(published / "prior"))
     with painter(family) as paint:
         ours = paint(
@@ -227,20 +227,7 @@ def test_a_picture_is_that_of_diffusers_combined_pipeline(published):
                 prompt="a red mug", seed=3, steps=2, guidance=3.0, prior_guidance=2.0, prior_steps=2, scheduler="ddpm"
             )
         )
-    prior = copy.copy(family.prior).pipeline()
-    theirs = KandinskyV22CombinedPipeline(
-        unet=family.unet,
-        scheduler=family.scheduler,
-        movq=family.movq,
-        prior_prior=prior.prior,
-        prior_image_encoder=prior.image_encoder,
-        prior_text_encoder=prior.text_encoder,
-        prior_tokenizer=prior.tokenizer,
-        prior_scheduler=prior.scheduler,
-        prior_image_processor=prior.image_processor,
-    )
-    for pipeline in (theirs, theirs.prior_pipe, theirs.decoder_pipe):
-        pipeline.set_progress_bar_config(disable=True)
+    theirs = combined(family)
     made = theirs(
         "a red mug",
         num_inference_steps=2,

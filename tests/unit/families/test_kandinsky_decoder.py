@@ -7,7 +7,6 @@ import torch
 from diffusers import (
     DDPMScheduler,
     DPMSolverMultistepScheduler,
-    KandinskyV22CombinedPipeline,
     KandinskyV22Pipeline,
     UNet2DConditionModel,
 )
@@ -62,24 +61,6 @@ def pixels(n=2):
 def encoded(family, n=2):
     with torch.no_grad():
         return family.encode_images(pixels(n), torch.zeros(n, 6, dtype=torch.long))
-
-
-def combined(family, **parts):
-    prior = family.prior.pipeline()
-    theirs = KandinskyV22CombinedPipeline(
-        unet=family.unet,
-        scheduler=parts.get("scheduler", family.scheduler),
-        movq=family.movq,
-        prior_prior=prior.prior,
-        prior_image_encoder=prior.image_encoder,
-        prior_text_encoder=prior.text_encoder,
-        prior_tokenizer=prior.tokenizer,
-        prior_scheduler=prior.scheduler,
-        prior_image_processor=prior.image_processor,
-    )
-    for pipeline in (theirs, theirs.prior_pipe, theirs.decoder_pipe):
-        pipeline.set_progress_bar_config(disable=True)
-    return theirs
 
 
 def some_update(family, module, seed):
@@ -142,7 +123,7 @@ def test_a_step_is_that_of_diffusers_example(family, gamma):
 
 @pytest.mark.parametrize(("negative", "scheduler"), [("", "ddpm"), (NEGATIVE, "ddpm"), (NEGATIVE, None)])
 @torch.no_grad()
-def test_pictures_are_those_of_the_combined_pipeline(family, negative, scheduler):
+def test_pictures_are_those_of_the_combined(family, negative, scheduler):
     request = Request(
         prompt=PROMPT, seed=3, negative=negative, steps=3, guidance=3.0, prior_guidance=2.0, prior_steps=3,
         scheduler=scheduler, size=(16, 24),
@@ -150,7 +131,7 @@ def test_pictures_are_those_of_the_combined_pipeline(family, negative, scheduler
     with painter(family) as paint:
         ours = paint(request)
     plain = {key: value for key, value in family.scheduler.config.items() if key != "variance_type"}
-    theirs = combined(family, **({} if scheduler else {"scheduler": DPMSolverMultistepScheduler.from_config(plain)}))
+    theirs = tiny.combined(family, None if scheduler else DPMSolverMultistepScheduler.from_config(plain))
     asked = {"prior_guidance_scale": 2.0, "prior_num_inference_steps": 3, "guidance_scale": 3.0}
     made = theirs(
         PROMPT,
