@@ -124,12 +124,11 @@ class RunConfig(Section):
     def tokens_halt(self, steps: int) -> int | None:
         """The step from which new tokens rest, in a run of so many; None where they learn to its end."""
         assert self.tokens is not None
-        default = 1.0 if isinstance(self.adapter, NoAdapterConfig) else 0.5
-        return halting_step(self.tokens, steps, default=default)
+        return halting_step(self, self.tokens, steps)
 
     def text_encoder_halt(self, steps: int) -> int | None:
         """The step from which the text encoders rest, in a run of so many; None where they learn to its end."""
-        return halting_step(self.text_encoder, steps, default=1.0)
+        return halting_step(self, self.text_encoder, steps)
 
 
 def resolved(config: RunConfig, *, pictures: int) -> RunConfig:

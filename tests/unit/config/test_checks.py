@@ -75,7 +75,10 @@ CASES = [
     (["tokens.placeholders={TOK=1, tok=1}"], "tokens.placeholders", "capitals", ["tokens.placeholders={TOK=1, HAT=1}"]),
     (["tokens.words={TOK='mug'}"], "tokens.words", 'init = "word"', ["tokens.init=word"]),
     (["tokens.init=word"], "tokens.words", "differ in TOK", ["tokens.words={TOK='mug'}"]),
-    (["tokens.stop=0.001"], "tokens.stop", "less than a step", ["tokens.stop=0.1"]),
+    (["tokens.stop=0.001"], "tokens.stop", "0.001 of a run of 400 steps", ["tokens.stop=0.1"]),
+    # Half of one step: the share is the one that stands where none is named, and a single step needs the whole run.
+    (["tokens={}", "training.steps=1"], "tokens.stop", "0.5 of a run of 1 step:", ["tokens={}", "tokens.stop=1.0"]),
+    (["tokens={}", "training.steps=1"], "tokens.stop", "or training.steps", ["training.steps=2"]),
     (["tokens.stop=0.5", "tokens.stop_step=9"], "tokens.stop", "keep one", None),
     (["tokens.stop=0.5", "adapter.kind=none"], "tokens.stop", "nothing to train", ["tokens.stop=1.0"]),
     (["tokens.stop_step=5", "adapter.kind=none"], "tokens.stop_step", "nothing to train", ["adapter.kind=lora"]),
