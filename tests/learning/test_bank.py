@@ -1,5 +1,6 @@
 """A bank of adapters is what a run on each of its concepts alone would be, number by number."""
 
+import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,11 +14,15 @@ from tests.learning.test_run_resume import killed_when_saving
 
 from maquette.adapters.attach import attach
 from maquette.adapters.bank import Bank, blocks
+from maquette.adapters.read import locate
+from maquette.config.running import ModelConfig
 from maquette.config.schema import RunConfig
 from maquette.data.dataset import build
 from maquette.data.gather import gather
 from maquette.errors import ConfigError, ModelError
 from maquette.families.load import load_model
+from maquette.report.read import read_facts
+from maquette.report.usage import usages
 from maquette.runs.events import Previewed
 from maquette.runs.rundir import RunDir
 from maquette.training.loop import Progress
@@ -154,6 +159,18 @@ def test_a_run_of_a_bank_writes_an_adapter_for_each_concept(
     with opened(Maker(str(bases("sd1")), [(file, 1.0)])) as family, painter(family) as paint:
         made = paint(request)
     assert torch.equal(made, picture(whole.root / painted[1].path))
+
+    # The lines to copy ask for a concept, and name what holds it.
+    facts = read_facts(whole)
+    command, code = (usage.code for usage in usages(facts.subject)[:2])
+    *_, prompt, _, folder = shlex.split(command)
+    assert (prompt, folder) == (painted[0].prompt, "run/export/cat")
+    assert locate(whole.root.parent / folder).name == "run-cat.safetensors"
+    (loading,) = [line for line in code.splitlines() if "load_lora_weights" in line]
+    pipeline = load_model(ModelConfig(base=str(bases("sd1"))), device="cpu").pipeline()
+    monkeypatch.chdir(whole.root.parent)
+    exec(loading, {"pipeline": pipeline})
+    assert pipeline.get_list_adapters().keys() == {"unet", "text_encoder"}
 
     killed_when_saving(2, monkeypatch, lambda: bank(tmp_path / "b/run"))
     resumed = bank(tmp_path / "b/run", resume=True)

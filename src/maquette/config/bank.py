@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from maquette.config.adapter import LoraConfig
 from maquette.config.factors import GaussianConfig, KaimingConfig
 from maquette.config.optimization import ProdigyConfig
+from maquette.config.words import has_words
 
 if TYPE_CHECKING:
     from maquette.config.schema import RunConfig
@@ -16,6 +17,13 @@ if TYPE_CHECKING:
 def file_name_of(trigger: str) -> str:
     """A concept's trigger as the name of its folder and files."""
     return re.sub(r"[^\w.-]+", "-", trigger).strip("-.") or "concept"
+
+
+def asked_for(config: "RunConfig", prompt: str) -> int | None:
+    """The concept of a bank that a prompt asks for: that of the longest trigger in it; None where it says none."""
+    triggers = {concept.trigger: number for number, concept in enumerate(config.concepts) if concept.trigger}
+    named = [trigger for trigger in triggers if has_words(prompt, trigger)]
+    return triggers[max(named, key=len)] if named else None
 
 
 def bank_problems(config: "RunConfig") -> Iterator[tuple[str, str]]:

@@ -1,9 +1,19 @@
-"""Placeholders in prompts and captions: where they stand, and what they are written out as. Pure text."""
+"""Words in prompts and captions: whether they stand there, and what placeholders are written out as. Pure text."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from maquette.config.adapter import TokensConfig
+
+
+def has_words(text: str, words: str) -> bool:
+    """Whether ``words`` stand in ``text`` as whole words, in capitals or not: CLIP does not tell them apart."""
+    return whole(words).search(text) is not None
+
+
+def whole(words: str) -> re.Pattern[str]:
+    """What finds these words as whole ones, in capitals or not."""
+    return re.compile(rf"(?<!\w){re.escape(words)}(?!\w)", re.IGNORECASE)
 
 
 def token_map(config: TokensConfig) -> dict[str, list[str]]:

@@ -1,20 +1,12 @@
 """What is written about a picture: the trigger put in, tags shuffled, captions dropped. Pure functions."""
 
-import re
 from dataclasses import dataclass
 from random import Random
 
+from maquette.config.words import has_words, whole
+
 PLACEHOLDER = "[trigger]"
 """Where a caption or prompt names what is learned without saying how it is called."""
-
-
-def has_words(text: str, words: str) -> bool:
-    """Whether ``words`` stand in ``text`` as whole words, in capitals or not: CLIP does not tell them apart."""
-    return _whole(words).search(text) is not None
-
-
-def _whole(words: str) -> re.Pattern[str]:
-    return re.compile(rf"(?<!\w){re.escape(words)}(?!\w)", re.IGNORECASE)
 
 
 def expand(caption: str, trigger: str) -> str:
@@ -33,7 +25,7 @@ def as_class(caption: str, trigger: str | None, class_prompt: str) -> str:
         return caption
     if trigger is None or not has_words(caption, trigger):
         return class_prompt
-    return _whole(trigger).sub(lambda _: class_prompt, caption)
+    return whole(trigger).sub(lambda _: class_prompt, caption)
 
 
 @dataclass(frozen=True, slots=True)

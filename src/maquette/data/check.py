@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import PurePosixPath
 
+from maquette.config.words import has_words
 from maquette.data.buckets import nearest_size, size_findings
-from maquette.data.caption import has_words
 from maquette.data.placeholders import placeholder_findings
 from maquette.data.sample import Finding, Sample, Scan, Size, Source, joined
 from maquette.data.scan import scan

@@ -7,8 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from maquette.config.words import has_words
 from maquette.data import hub
-from maquette.data.caption import PLACEHOLDER, Tagged, expand, has_words, in_front, with_tag
+from maquette.data.caption import PLACEHOLDER, Tagged, expand, in_front, with_tag
 from maquette.data.folder import CAPTION_SUFFIXES, HEIF_SUFFIXES, Listing, list_folder
 from maquette.data.image import ANIMATED, PICTURE_SUFFIXES, TRANSPARENT, decode, likeness, read_heif
 from maquette.data.masks import assign_masks

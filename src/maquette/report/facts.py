@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from maquette.config.bank import asked_for, file_name_of
 from maquette.config.schema import RunConfig
 from maquette.config.words import token_map
 from maquette.report.base import Base
@@ -109,16 +110,26 @@ class Facts:
 
     @property
     def subject(self) -> Subject:
-        """What the instructions for other tools need."""
-        has_text = self.config.text_encoder.train != "none"
+        """What the instructions for other tools need: of a bank, with the files of the concept in the example alone."""
+        concept = self._called
+        folders = {export.folder for export in self.exports if concept is not None}
+        own = {folder for folder in folders if folder.rpartition("/")[2] == concept}
         return Subject(
             run=self.name,
             base=self.base,
             example=self.example,
-            exports=self.exports,
-            has_text=has_text,
+            exports=[export for export in self.exports if not own or export.folder in own],
+            has_text=self.config.text_encoder.train != "none",
             tokens=self.tokens,
+            concept=next(iter(own), ""),
+            others=sorted(folders - own),
         )
+
+    @property
+    def _called(self) -> str | None:
+        """Of a bank, what the files of the concept in the example are named for; None where there is one adapter."""
+        concept = asked_for(self.config, self.example) if self.config.is_bank else None
+        return None if concept is None else file_name_of(self.config.concepts[concept].trigger or "")
 
 
 def _of_concepts(config: RunConfig, name: str) -> list[str | None]:

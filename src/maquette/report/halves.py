@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Literal
 
-from maquette.report.usage import Subject, Usage, quoted, usages, word
+from maquette.report.usage import Subject, Usage, quoted, taken, usages, word
 
 Half = Literal["prior", "decoder"]
 
@@ -44,8 +44,8 @@ def half_usages(subject: Subject, half: Half) -> Iterator[Usage]:
         yield Usage("maquette", folder.name, together, command, "sh")
         yield Usage("diffusers", folder.name, together, "\n".join(_code(subject, names, [])), "python")
         return
-    text = f"Takes the run's folder, or a file. {together} A second --adapter is that of the other half."
-    yield Usage("maquette", "", text, f"{command} --adapter {word(subject.run)}", "sh")
+    text = f"{taken(subject)} {together} A second --adapter is that of the other half."
+    yield Usage("maquette", "", text, f"{command} --adapter {word(subject.adapter)}", "sh")
     if adapter:
         module, prefix = ("prior.prior", "prior") if half == "prior" else ("decoder.unet", "unet")
         place = "/".join(part for part in (subject.run, adapter.folder) if part)

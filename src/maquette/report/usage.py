@@ -31,7 +31,9 @@ class Subject:
     """What the instructions are about.
 
     run: name of the run's folder. example: a prompt that shows what was learned. has_text: whether the adapter also
-    changes the text encoders. tokens: placeholders in the example, and the new tokens that each stands for.
+    changes the text encoders. tokens: placeholders in the example, and the new tokens that each stands for. concept: of
+    a bank, the folder of the concept that the example calls and all exports are of; others: those of the other ones.
+    Both are relative to the run's folder.
     """
 
     run: str
@@ -40,6 +42,13 @@ class Subject:
     exports: Sequence[Export]
     has_text: bool
     tokens: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    concept: str = ""
+    others: Sequence[str] = ()
+
+    @property
+    def adapter(self) -> str:
+        """What ``--adapter`` takes: the run's folder, or that of the concept."""
+        return f"{self.run}/{self.concept}" if self.concept else self.run
 
     def first(self, kind: str) -> Export | None:
         """The main export of a kind: the one with the shortest name."""
@@ -83,12 +92,10 @@ def notes(subject: Subject) -> list[str]:
 
 def _adapter(subject: Subject) -> Iterator[Usage]:
     kohya, diffusers, rows = subject.first("kohya"), subject.first("diffusers"), subject.first("embedding")
-    command = f"maquette generate {word(subject.example)} --adapter {word(subject.run)}"
+    command = f"maquette generate {word(subject.example)} --adapter {word(subject.adapter)}"
     scale = "--scale 0.8 weakens the adapter, 1 is as it was trained." if kohya else ""
     words = f"{' and '.join(subject.tokens)} in the prompt calls the new tokens." if rows else ""
-    yield Usage(
-        "maquette", "", " ".join(["Takes the run's folder, or a file.", *filter(None, (scale, words))]), command, "sh"
-    )
+    yield Usage("maquette", "", " ".join(filter(None, (taken(subject), scale, words))), command, "sh")
     if diffusers or rows:
         file = diffusers or rows
         assert file is not None
@@ -103,6 +110,14 @@ def _adapter(subject: Subject) -> Iterator[Usage]:
             forge.append(f"Put {files} into embeddings; the prompt calls each by its file's name.")
         tag = f" <lora:{kohya.file_name.removesuffix('.safetensors')}:1>" if kohya else ""
         yield Usage("AUTOMATIC1111, Forge", file.name, " ".join(forge), f"{subject.example}{tag}")
+
+
+def taken(subject: Subject) -> str:
+    """What ``--adapter`` can be given."""
+    if not subject.concept:
+        return "Takes the run's folder, or a file."
+    others = f" Those of the others are {' and '.join(subject.others)}." if subject.others else ""
+    return f"Takes the folder of a concept, or a file.{others}"
 
 
 def _comfy_adapter(subject: Subject, kohya: Export | None) -> Iterator[str]:
@@ -143,7 +158,8 @@ def _diffusers_code(subject: Subject) -> str:
     loading, second = [], False
     if diffusers:
         folder = "/".join(part for part in (subject.run, diffusers.folder) if part)
-        loading.append(f"pipeline.load_lora_weights({quoted(folder)}, weight_name={quoted(diffusers.file_name)})")
+        place = f"{quoted(subject.run)}, subfolder={quoted(subject.concept)}" if subject.concept else quoted(folder)
+        loading.append(f"pipeline.load_lora_weights({place}, weight_name={quoted(diffusers.file_name)})")
     if rows:
         second = "clip_g" in rows.tensors
         names = json.dumps([token for tokens in subject.tokens.values() for token in tokens])

@@ -5,8 +5,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from maquette.adapters.bank import as_concept
+from maquette.config.bank import asked_for
 from maquette.config.schema import RunConfig
-from maquette.data.caption import has_words
 from maquette.data.sample import Sample
 from maquette.errors import ConfigError
 from maquette.families.base import Family
@@ -53,20 +53,20 @@ def called(config: RunConfig, samples: Sequence[Sample]) -> list[Sample]:
 
 
 def concept_of(config: RunConfig, prompt: str) -> int:
-    """Whose adapter of a bank a prompt asks for: that of the longest trigger in it; 0 where there is one adapter.
+    """Whose adapter of a bank a prompt asks for, as ``asked_for`` says; 0 where there is one adapter.
 
     Raises ConfigError for a prompt that names no concept of the bank.
     """
     if not config.is_bank:
         return 0
-    triggers = {concept.trigger: number for number, concept in enumerate(config.concepts) if concept.trigger}
-    named = [trigger for trigger in triggers if has_words(prompt, trigger)]
-    if not named:
+    asked = asked_for(config, prompt)
+    if asked is None:
+        triggers = ", ".join(concept.trigger for concept in config.concepts if concept.trigger)
         raise ConfigError(
             f'preview.prompts: "{prompt}" asks for none of the bank\'s adapters: say which, by its trigger '
-            f"({', '.join(triggers)})."
+            f"({triggers})."
         )
-    return triggers[max(named, key=len)]
+    return asked
 
 
 def default_prompts(samples: Sequence[Sample]) -> Sequence[str]:

@@ -10,6 +10,8 @@ from tests.unit.report.sample_run import HOME, PROMPTS, export, picture, write_r
 
 from maquette.config.data import ConceptConfig
 from maquette.report.card import front_matter, last_previews, render_card, write_card
+from maquette.report.facts import Facts
+from maquette.report.html import render
 from maquette.report.pictures import FOLDER, save_thumbnails
 from maquette.report.read import read_facts
 from maquette.runs.rundir import RunDir
@@ -166,3 +168,38 @@ def test_several_concepts_are_told_with_their_triggers_and_virtual_ones_are_not(
     assert table in card
     assert "write `style_00` or `style_01` in the prompt" in card
     assert "varied" not in card.partition("## Training")[0]
+
+
+def banked(run: RunDir, *triggers: str, prompts: tuple[str, ...]) -> Facts:
+    """A finished run as a bank, with both files of each concept."""
+    for path in run.export.iterdir():
+        path.unlink()
+    for trigger in triggers:
+        name = trigger.replace(" ", "-")
+        export(run.export / name / f"{run.root.name}-{name}.safetensors", {"maquette.dialect": "kohya"})
+        export(run.export / name / "pytorch_lora_weights.safetensors", {"maquette.dialect": "diffusers"})
+    facts = read_facts(run)
+    concepts = [ConceptConfig(folder=run.root, trigger=trigger) for trigger in triggers]
+    parts = {
+        "adapter": facts.config.adapter.model_copy(update={"bank": True}),
+        "concepts": tuple(concepts),
+        "data": facts.config.data.model_copy(update={"trigger": None}),
+        "preview": facts.config.preview.model_copy(update={"prompts": prompts}),
+    }
+    return replace(facts, config=facts.config.model_copy(update=parts))
+
+
+@pytest.mark.parametrize(
+    ("prompt", "name"), [("a photo of SKS dog on the beach", "sks-dog"), ("a sks", "sks"), ("a mug", "mug")]
+)
+def test_the_lines_of_a_bank_are_all_for_the_concept_that_their_prompt_names(tmp_path, prompt, name):
+    run = write_run(tmp_path / "things")
+    facts = banked(run, "sks", "sks dog", "mug", prompts=(prompt, "a mug"))
+    card = render_card(facts, run)
+    for told in (card, render(facts).replace("&#34;", '"').replace("</code>", "\n")):
+        assert f'maquette generate "{prompt}" --adapter things/export/{name}\n' in told
+        assert f'load_lora_weights("things", subfolder="export/{name}", weight_name=' in told
+        assert f"Put things-{name}.safetensors into models/loras" in told
+        first, second = (f"export/{other}" for other in ("mug", "sks", "sks-dog") if other != name)
+        assert f"Takes the folder of a concept, or a file. Those of the others are {first} and {second}." in told
+    assert {word for word in ("mug", "sks", "sks-dog") if f"things-{word}.safetensors" in card} == {name}
