@@ -72,7 +72,8 @@ def test_a_whole_prior_is_a_folder_that_diffusers_opens(photos, bases, tmp_path)
 
 def test_previews_of_a_prior_with_a_decoder_are_pictures_of_what_it_learned(photos, bases, tmp_path):
     base, decoder = bases("kandinsky-prior"), bases("kandinsky-decoder")
-    run = train(photos, base, tmp_path / "dog", model__decoder=str(decoder), preview__every=3)
+    settings = {"model__decoder": str(decoder), "text_encoder__train": "lora"}
+    run = train(photos, base, tmp_path / "dog", preview__every=3, **settings)
     first, last = (run.previews / f"step-{step:06d}-prompt-00-seed-0.png" for step in (0, 3))
     assert first.read_bytes() != last.read_bytes()
     told = {"PROMPT": PROMPT, "--base": decoder, "--prior": base, "--adapter": run.root, "--out": tmp_path / "made"}
@@ -81,6 +82,13 @@ def test_previews_of_a_prior_with_a_decoder_are_pictures_of_what_it_learned(phot
     [made] = [path for path in (tmp_path / "made").glob("*.png") if path.name != "grid.png"]
     with Image.open(made) as generated, Image.open(last) as preview:
         assert generated.tobytes() == preview.tobytes()
+
+    assert maquette("fuse", "--base", base, "--adapter", run.root, "--out", tmp_path / "fused") == 0
+    theirs, family = KandinskyV22PriorPipeline.from_pretrained(tmp_path / "fused"), load_family(base)
+    delta = read_adapter(run.root, layout_of(family.modules)).delta
+    assert {place.module for place in delta} == {"denoiser", "text_encoder"}
+    with worn(family.modules, [Worn(delta)]):
+        torch.testing.assert_close(embedded(theirs), embedded(family.pipeline()), rtol=1e-4, atol=1e-5)
 
 
 def test_the_other_half_is_refused_where_it_means_nothing(bases):

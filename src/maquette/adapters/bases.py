@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
+from typing import TypeVar
 
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
@@ -12,7 +13,10 @@ from maquette.families.kandinsky.prior import blank_prior
 from maquette.families.load import detect, loader, locate
 from maquette.families.parts import blank_unet
 from maquette.families.published import own_config, published_config, read_header
+from maquette.families.text import TextEncoder
 from maquette.families.weights import blank, read_json
+
+E = TypeVar("E", bound=TextEncoder)
 
 ENCODERS = (CLIPTextModel, CLIPTextModelWithProjection)
 """The classes of a family's first and second text encoder."""
@@ -40,7 +44,9 @@ def layout_of_base(base: str) -> Layout:
         return layout_from(config["unet"], config["text_encoders"], str(path))
     loader(detect(path))  # raises for a family that is not known
     if (path / "prior").is_dir():
-        return layout_of({"denoiser": blank_prior(path / "prior")})
+        config, where = read_json(path / "text_encoder" / "config.json"), str(path)
+        texts = {"text_encoder": blank_encoder(CLIPTextModelWithProjection, config, where)}
+        return layout_of({"denoiser": blank_prior(path / "prior"), **texts})
     encoders = [folder for folder in (path / "text_encoder", path / "text_encoder_2") if folder.is_dir()]
     configs = [read_json(folder / "config.json") for folder in encoders]
     return layout_from(read_json(path / "unet" / "config.json"), configs, str(path))
@@ -50,5 +56,10 @@ def layout_from(unet: Mapping[str, object], encoders: Sequence[Mapping[str, obje
     """The layout that a denoiser's config and those of its text encoders come to."""
     modules: dict[str, nn.Module] = {"denoiser": blank_unet(unet, where)}
     for name, kind, config in zip(("text_encoder", "text_encoder_2"), ENCODERS, encoders, strict=False):
-        modules[name] = blank(lambda kind=kind, config=config: kind(CLIPTextConfig.from_dict(dict(config))), where)
+        modules[name] = blank_encoder(kind, config, where)
     return layout_of(modules)
+
+
+def blank_encoder(kind: type[E], config: Mapping[str, object], where: str) -> E:
+    """A text encoder of a config, without weights."""
+    return blank(lambda: kind(CLIPTextConfig.from_dict(dict(config))), where)

@@ -1,11 +1,12 @@
 """Adapter files from one dialect into the other, and into their base, without training anything."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from maquette.adapters.about import About
 from maquette.adapters.bases import layout_of_base, published_layouts
+from maquette.adapters.delta import Delta
 from maquette.adapters.embeddings import knowing
 from maquette.adapters.export import Precision, export_adapter
 from maquette.adapters.files import write_tensors
@@ -14,8 +15,9 @@ from maquette.adapters.read import AdapterFile, parts_of, read_adapter
 from maquette.adapters.worn import Worn, fuse
 from maquette.errors import CheckpointError, ConfigError
 from maquette.families import single_file
+from maquette.families.base import Family
 from maquette.families.folder import save_folder
-from maquette.families.load import load_family
+from maquette.families.load import BESIDE, load_family
 from maquette.families.placement import DTYPES
 from maquette.families.sd import StableDiffusion
 from maquette.families.sdxl import StableDiffusionXL
@@ -117,8 +119,9 @@ def fuse_into(
         )
     layout = layout_of(family.modules)
     family = knowing(family, tokens)
-    worn = [Worn(read_adapter(path, layout).delta, strength) for path, _, strength in parts if path is not None]
-    fuse(family.modules, worn)
+    read = {path: read_adapter(path, layout).delta for path, _, _ in parts if path is not None}
+    refuse_other_half(read, family)
+    fuse(family.modules, [Worn(read[path], strength) for path, _, strength in parts if path is not None])
     make_one_table(family)
     for name, names in family.words.items():
         logger.warning('%s: it reads %s itself; write that where prompts said "%s".', target, "".join(names), name)
@@ -130,3 +133,13 @@ def fuse_into(
         write_tensors(target, single_file.tensors_of(family), single_file.metadata_of(family))
     else:
         save_folder(family, target)
+
+
+def refuse_other_half(adapters: Mapping[Path, Delta], family: Family) -> None:
+    """Raise ConfigError, naming them, for adapters of a half that stands beside the base and is not written with it."""
+    beside = BESIDE.get(family.name, ())
+    if lost := [str(path) for path, delta in adapters.items() if any(at.module in beside for at in delta)]:
+        raise ConfigError(
+            f"--adapter {', '.join(lost)}: changes the {beside[0]} beside the base, and only the base is written. Fuse "
+            f"it by itself, with the {beside[0]} as its --base."
+        )

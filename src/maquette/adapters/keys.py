@@ -22,6 +22,9 @@ LDM = ("sd_v1", "sd_v2", "sdxl_base_v1-0")
 PRIOR = "prior"
 """What diffusers calls a prior; kohya knows none, so that its dialect is continued in its own manner."""
 
+PRIOR_TEXT = "prior_text_encoder"
+"""What a decoder calls the text encoder of the prior beside it, which files call text_encoder, as the prior does."""
+
 OLD_TEXT = {"q_proj": "to_q", "k_proj": "to_k", "v_proj": "to_v", "out_proj": "to_out"}
 """Diffusers' first names of a text encoder's projections."""
 
@@ -46,8 +49,9 @@ def layout_of(modules: Mapping[str, nn.Module]) -> Layout:
     """The layout of a family, from its modules; they may be on the meta device, since only names and shapes count."""
     config = configuration(modules["denoiser"])
     is_sdxl = config.get("addition_embed_type") == "text_time"
-    texts = [name for name in modules if name.startswith("text_encoder")]
-    component = {"denoiser": PRIOR if is_prior(config) else "unet", **{name: name for name in texts}}
+    texts = {name: name for name in modules if name.startswith("text_encoder")}
+    texts |= {PRIOR_TEXT: "text_encoder"} if PRIOR_TEXT in modules else {}
+    component = {"denoiser": PRIOR if is_prior(config) else "unet", **texts}
     version = version_of(config)
     component |= {PRIOR: PRIOR} if PRIOR in modules else {}
     shapes: dict[Place, torch.Size] = {}
@@ -68,8 +72,8 @@ def layout_of(modules: Mapping[str, nn.Module]) -> Layout:
                 diffusers[place] = f"unet.{path}"
             else:
                 body = path.removeprefix(TEXT_BODY)
-                spelled = text_spellings(module, body, alone=len(texts) == 1)
-                kohya[place], diffusers[place] = text_names(module, body, alone=len(texts) == 1)
+                spelled = text_spellings(texts[module], body, alone=len(texts) == 1)
+                kohya[place], diffusers[place] = text_names(texts[module], body, alone=len(texts) == 1)
             aliases |= dict.fromkeys(spelled, place)
     return Layout(shapes, kohya, diffusers, aliases, component, version)
 

@@ -46,7 +46,15 @@ def half_usages(subject: Subject, half: Half) -> Iterator[Usage]:
         return
     text = f"{taken(subject)} {together} A second --adapter is that of the other half."
     yield Usage("maquette", "", text, f"{command} --adapter {word(subject.adapter)}", "sh")
-    if adapter:
+    if subject.has_text:
+        kept, worn, fused = (word(name) for name in (names["prior"], subject.adapter, f"{subject.run}-fused"))
+        text = (
+            f"It does not load what a prior's text encoder learned, so fuse that into a copy of the prior. {together}"
+        )
+        first = f"# First, in a shell: maquette fuse --base {kept} --adapter {worn} --out {fused}"
+        code = _code(subject, names | {"prior": f"{subject.run}-fused"}, [])
+        yield Usage("diffusers", "", text, "\n".join([first, *code]), "python")
+    elif adapter:
         module, prefix = ("prior.prior", "prior") if half == "prior" else ("decoder.unet", "unet")
         place = "/".join(part for part in (subject.run, adapter.folder) if part)
         settings = f'prefix="{prefix}", weight_name={quoted(adapter.file_name)}, use_safetensors=True'

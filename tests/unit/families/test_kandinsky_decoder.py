@@ -199,15 +199,14 @@ def test_adapters_are_fused_and_converted_without_their_run(family, tmp_path):
     with pytest.raises(ConfigError, match="no layout of one file for this base"):
         fuse_into(str(decoder), [(paths["kohya"], 1.0)], tmp_path / "one.safetensors", prior=str(prior))
 
-    meant = export_both(
-        tmp_path / "word",
-        some_update(family.prior, "denoiser", 3),
-        layout_of(family.prior.modules),
-        About(title="word"),
-    )
+    both = some_update(family.prior, "denoiser", 3) | some_update(family.prior, "text_encoder", 4)
+    meant = export_both(tmp_path / "word", both, layout_of(family.prior.modules), About(title="word"))
+    with pytest.raises(ConfigError, match=r"word\.safetensors: changes the prior .* with the prior as its --base"):
+        fuse_into(str(decoder), [(meant["kohya"], 1.0)], tmp_path / "lost", prior=str(prior))
+    assert not (tmp_path / "lost").exists()
     for base, file in ((decoder, paths["kohya"]), (prior, meant["kohya"])):
         read = convert(file, tmp_path / f"{file.stem}-converted.safetensors", "diffusers", base=str(base))
-        assert len(read.delta) > 0
+        assert len(read.delta) == (len(both) if base == prior else len(delta))
 
 
 @torch.no_grad()

@@ -2,6 +2,7 @@
 
 import ast
 import shlex
+from dataclasses import replace
 
 import pytest
 
@@ -45,6 +46,17 @@ def test_an_adapter_of_a_half_is_loaded_beside_the_other(half, other, module):
     ast.parse(theirs.code)
     assert f'{module}.load_lora_adapter("dragon/export", prefix="{PREFIX[half]}"' in theirs.code
     assert theirs.file == "export/pytorch_lora_weights.safetensors"
+
+
+def test_what_a_text_encoder_learned_is_fused_for_diffusers_which_does_not_load_it():
+    ours, theirs = how_to_use(replace(adapter("prior"), has_text=True))
+    assert ours == how_to_use(adapter("prior"))[0]
+    ast.parse(theirs.code)
+    assert theirs.code.startswith(
+        "# First, in a shell: maquette fuse --base my-half --adapter dragon --out dragon-fused\n"
+    )
+    assert 'KandinskyV22PriorPipeline.from_pretrained("dragon-fused"' in theirs.code
+    assert "load_lora_adapter" not in theirs.code
 
 
 def test_a_whole_half_takes_the_place_of_the_published_one():
