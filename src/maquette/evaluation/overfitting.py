@@ -1,13 +1,13 @@
 """What scores over the steps say of a run, in plain words: overfitting above all. Pure functions."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Final, Literal
 
 from maquette.evaluation.choice import Choice, Reading
-from maquette.runs.names import Learned
+from maquette.runs.names import DIVERSITY, DRIFT, PROMPT, Learned
 
 SURE: Final = 1.96
 """Standard errors of a difference beyond which it is told: 95 % of a normal distribution."""
@@ -16,6 +16,13 @@ RISEN: Final = 1.02
 """A validation loss this many times its lowest has risen; it is measured at fixed noise, so it hardly wavers."""
 
 Values = Sequence[float | None]
+
+COSTS: Final[Sequence[tuple[str, Callable[[Reading], Values], int, str]]] = (
+    (PROMPT, lambda reading: reading.prompt, -1, "prompts are followed less"),
+    (DIVERSITY, lambda reading: reading.diversity, -1, "pictures of one prompt became more alike"),
+    (DRIFT, lambda reading: reading.drift, 1, "the rest of the base drifted further"),
+)
+"""What likeness may be paid with: the score, where to read it, which way is bad, and what that is in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +66,8 @@ def findings(learned: Learned, base: Reading, readings: Sequence[Reading], choic
             f"training ({like.words}). Train longer, or at a higher learning rate."
         ]
     if last is chosen:
-        return [_still_rising(readings, choice)]
-    signs = list(_signs(chosen, last))
+        return [_to_the_end(readings, choice)]
+    signs = _signs(chosen, last)
     if signs:
         gained = difference(chosen.like, last.like)
         more = "pictures still grew more like" if gained.sign > 0 else "pictures grew no more like"
@@ -85,24 +92,23 @@ def loss_findings(losses: Sequence[tuple[int, float]]) -> list[str]:
     ]
 
 
-def _signs(chosen: Reading, last: Reading) -> Iterator[str]:
-    told: list[tuple[Callable[[Reading], Values], int, str]] = [
-        (lambda reading: reading.prompt, -1, "prompts are followed less"),
-        (lambda reading: reading.diversity, -1, "pictures of one prompt became more alike"),
-        (lambda reading: reading.drift, 1, "the rest of the base drifted further"),
-    ]
-    for part, bad, words in told:
-        change = difference(part(chosen), part(last))
-        if change.sign == bad:
-            yield f"{words} ({change.words})"
+def _signs(before: Reading, after: Reading) -> list[str]:
+    changes = [(difference(part(before), part(after)), bad, words) for _, part, bad, words in COSTS]
+    return [f"{words} ({change.words})" for change, bad, words in changes if change.sign == bad]
 
 
-def _still_rising(readings: Sequence[Reading], choice: Choice) -> str:
-    last = readings[-1].step
-    earlier = [value for step, value in choice.balance.items() if step < last]
-    if earlier and choice.balance[last] > max(earlier):
-        return f"The last checkpoint, step {last}, is the best: more steps may do better still. No sign of overfitting."
-    return f"No sign of overfitting until step {last}."
+def _to_the_end(readings: Sequence[Reading], choice: Choice) -> str:
+    """Where the last checkpoint is chosen, no later one shows what goes on being lost: the first is compared with it."""
+    first, last = readings[0], readings[-1]
+    if first is last:
+        return f"Step {last.step} alone was scored: with no other to compare, nothing tells whether it overfits."
+    earlier = [value for step, value in choice.balance.items() if step < last.step]
+    rises = bool(earlier) and choice.balance[last.step] > max(earlier)
+    best = f"The last checkpoint, step {last.step}, is the best: more steps may do better still. " if rises else ""
+    if signs := _signs(first, last):
+        return f"{best}{'But since' if rises else 'Since'} step {first.step} {_listed(signs)}."
+    seen = [name for name, part, *_ in COSTS if math.isfinite(difference(part(first), part(last)).low)]
+    return f"{best}No sign of overfitting since step {first.step} in {_listed(seen)}."
 
 
 def _listed(signs: Sequence[str]) -> str:

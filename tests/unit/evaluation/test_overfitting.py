@@ -1,6 +1,7 @@
 """What scores say of a run, in sentences: each sign of overfitting where it is there, and only there."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -59,6 +60,30 @@ def test_noise_is_no_sign():
 
 def test_a_run_that_still_rises_is_told_to_go_on():
     assert "more steps may do better" in told([reading(100, 0.4, 0.6), reading(200, 0.6, 0.6)], 200, s100=0.3, s200=0.6)
+
+
+def test_what_the_last_checkpoint_has_cost_is_named_where_it_is_the_best():
+    """No later one shows it: the first checkpoint is compared with it."""
+    readings = [
+        reading(100, 0.5, 0.6, diverse=0.42, drift=0.05),
+        reading(200, 0.65, 0.58, diverse=0.3, drift=0.2, turn=1),
+        reading(300, 0.8, 0.55, diverse=0.08, drift=0.5, turn=2),
+    ]
+    said = told(readings, 300, s100=0.5, s200=0.6, s300=0.7)
+    assert said == (
+        "The last checkpoint, step 300, is the best: more steps may do better still. But since step 100 prompts are "
+        "followed less (0.60 to 0.55), pictures of one prompt became more alike (0.42 to 0.08) and the rest of the "
+        "base drifted further (0.05 to 0.50)."
+    )
+
+
+def test_no_sign_is_claimed_of_what_was_not_looked_at():
+    def without_diversity(step: int, like: float) -> Reading:
+        return replace(reading(step, like, 0.6), diversity=())
+
+    said = told([without_diversity(100, 0.4), without_diversity(200, 0.6)], 200, s100=0.3, s200=0.6)
+    assert said.endswith("No sign of overfitting since step 100 in prompt fidelity and drift from the base.")
+    assert told([reading(200, 0.6, 0.6)], 200).startswith("Step 200 alone was scored")
 
 
 def test_a_run_that_learned_nothing_is_told_so():
