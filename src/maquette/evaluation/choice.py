@@ -36,8 +36,8 @@ LEAST_RANGE: Final = 0.02
 class Reading:
     """The scores of one step, picture by picture, in an order that is the same at every step.
 
-    like, prompt: of the same pictures; a picture without a value of likeness shows no face. diversity, drift: of those
-    pictures that have one.
+    like, prompt: of the same pictures; a picture without a value of likeness shows no face. diversity: of each prompt,
+    since its pictures share their distances. drift: of those pictures that have one.
     """
 
     step: int

@@ -117,6 +117,16 @@ def diversity(networks: Networks, probes: Sequence[Probe], pictures: Pictures) -
     return values
 
 
+def by_prompt(probes: Sequence[Probe], values: Sequence[float | None]) -> list[float]:
+    """The mean of each prompt's pictures that have a value. Their diversities are made of the same distances, so that
+    only prompts tell anything on their own."""
+    groups: dict[tuple[str, int], list[float]] = {}
+    for probe, value in zip(probes, values, strict=True):
+        if value is not None:
+            groups.setdefault((probe.prompt, probe.concept), []).append(value)
+    return [sum(group) / len(group) for group in groups.values()]
+
+
 def drift(networks: Networks, probes: Sequence[Probe], pictures: Pictures, untouched: Pictures) -> dict[str, Values]:
     """How far neutral pictures are from what the untouched base made of the same prompt and seed: 1 - cosine."""
     rows = [i for i, probe in enumerate(probes) if probe.is_neutral]

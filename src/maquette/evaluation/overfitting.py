@@ -3,14 +3,12 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Final, Literal
 
 from maquette.evaluation.choice import Choice, Reading
+from maquette.evaluation.student import mean_interval
 from maquette.runs.names import DIVERSITY, DRIFT, PROMPT, Learned
-
-SURE: Final = 1.96
-"""Standard errors of a difference beyond which it is told: 95 % of a normal distribution."""
 
 RISEN: Final = 1.02
 """A validation loss this many times its lowest has risen; it is measured at fixed noise, so it hardly wavers."""
@@ -46,13 +44,12 @@ class Difference:
 
 
 def difference(before: Values, after: Values) -> Difference:
-    """Compare the same pictures at two steps; those without a value at either do not count."""
+    """Compare the same pictures, or prompts, at two steps; those without a value at either do not count."""
     pairs = [(a, b) for a, b in zip(before, after, strict=True) if a is not None and b is not None]
     if len(pairs) < 2:
         return Difference(math.nan, math.nan, -math.inf, math.inf)
-    changes = [b - a for a, b in pairs]
-    mean, error = fmean(changes), stdev(changes) / math.sqrt(len(changes))
-    return Difference(fmean(a for a, _ in pairs), fmean(b for _, b in pairs), mean - SURE * error, mean + SURE * error)
+    low, high = mean_interval([b - a for a, b in pairs])
+    return Difference(fmean(a for a, _ in pairs), fmean(b for _, b in pairs), low, high)
 
 
 def findings(learned: Learned, base: Reading, readings: Sequence[Reading], choice: Choice) -> list[str]:
@@ -98,7 +95,7 @@ def _signs(before: Reading, after: Reading) -> list[str]:
 
 
 def _to_the_end(readings: Sequence[Reading], choice: Choice) -> str:
-    """Where the last checkpoint is chosen, no later one shows what goes on being lost: the first is compared with it."""
+    """Where the last checkpoint is chosen, no later one shows what is lost: the first is compared with it."""
     first, last = readings[0], readings[-1]
     if first is last:
         return f"Step {last.step} alone was scored: with no other to compare, nothing tells whether it overfits."

@@ -59,7 +59,9 @@ def charts_of(facts: Facts) -> list[Chart]:
 def _score(series: Series, facts: Facts) -> Chart:
     title, note = _SCORES.get(series.name, (series.name, ""))
     if network := facts.networks.get(series.name):
-        note += f" Read by {network}; shaded: 95 % interval over pictures."
+        note += (
+            f" Read by {network}; shaded: 95 % interval over {'prompts' if series.name == DIVERSITY else 'pictures'}."
+        )
     return _chart(title, note.strip(), [series], facts)
 
 

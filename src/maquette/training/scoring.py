@@ -17,13 +17,13 @@ from maquette.config.schema import RunConfig
 from maquette.data.image import decode
 from maquette.data.sample import Sample
 from maquette.errors import CheckpointError, ConfigError
-from maquette.evaluation.bootstrap import mean_interval
 from maquette.evaluation.choice import Reading, Scale
-from maquette.evaluation.fidelity import Likeness, Values, drift, ignored, likeness, measured, network_of
+from maquette.evaluation.fidelity import Likeness, Values, by_prompt, drift, ignored, likeness, measured, network_of
 from maquette.evaluation.judges import NAMES as JUDGES
 from maquette.evaluation.metric import Picture, Pictures
 from maquette.evaluation.networks import Networks, judge_networks, open_networks
 from maquette.evaluation.probes import Probe, probes
+from maquette.evaluation.student import mean_interval
 from maquette.evaluation.wording import Wording, wording_in
 from maquette.families.base import Family
 from maquette.families.load import EMBEDDED
@@ -97,7 +97,10 @@ class Scoring:
         )
 
     def _counted(self, name: str, values: Values) -> list[float]:
-        """The values that make up a score: of prompt fidelity, those of the prompts that ask for the concept."""
+        """The values that make up a score: of prompt fidelity, those of the prompts that ask for the concept; of
+        diversity, one for each prompt."""
+        if name == DIVERSITY:
+            return by_prompt(self.probes, values)
         pairs = zip(self.probes, values, strict=True)
         return [v for probe, v in pairs if v is not None and (name != PROMPT or not probe.is_neutral)]
 
@@ -107,7 +110,7 @@ class Scoring:
             step,
             like=tuple(found.get(FIDELITY[self.learned]) for found in own),
             prompt=tuple(found[PROMPT] for found in own),
-            diversity=tuple(found[DIVERSITY] for found in own if DIVERSITY in found),
+            diversity=tuple(by_prompt(self.probes, [found.get(DIVERSITY) for found in scores])),
             drift=tuple(found[DRIFT] for found in scores if DRIFT in found),
         )
 
@@ -226,7 +229,5 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def _summary(step: int, name: str, values: Sequence[float], network: str) -> Scored:
-    column = torch.tensor(values, dtype=torch.float64)
-    weights = torch.full_like(column, 1 / len(values))
-    low, high = mean_interval(column, weights) if len(values) > 1 else (math.nan, math.nan)
-    return Scored(step, name, float(column.mean()), low, high, network)
+    low, high = mean_interval(values) if len(values) > 1 else (math.nan, math.nan)
+    return Scored(step, name, fmean(values), low, high, network)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from maquette.errors import DataError
-from maquette.evaluation.fidelity import Likeness, drift, ignored, likeness, measured
+from maquette.evaluation.fidelity import Likeness, by_prompt, drift, ignored, likeness, measured
 from maquette.evaluation.metric import Pictures
 from maquette.evaluation.networks import Named, Networks
 from maquette.evaluation.probes import Probe
@@ -68,6 +68,7 @@ def test_every_value_is_that_of_its_picture():
     assert like[4:] == [None, None]
     assert found[PROMPT] == pytest.approx([1, cosine(60), 0, cosine(60), cosine(45), 1], abs=1e-6)
     assert found[DIVERSITY] == [75.0, 45.0, 60.0, None, None, None]
+    assert by_prompt(PROBES, found[DIVERSITY]) == [60.0]
 
 
 def test_drift_compares_neutral_pictures_with_the_untouched_ones():

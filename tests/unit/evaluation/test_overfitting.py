@@ -4,9 +4,13 @@ import math
 from dataclasses import replace
 
 import pytest
+import torch
+from scipy.stats import t
 
 from maquette.evaluation.choice import Choice, Reading
+from maquette.evaluation.fidelity import by_prompt
 from maquette.evaluation.overfitting import difference, findings, loss_findings
+from maquette.evaluation.probes import Probe
 
 WOBBLE = [0.01 * (i % 3 - 1) for i in range(12)]
 
@@ -101,6 +105,17 @@ def test_a_difference_is_that_of_the_same_pictures():
     found = difference([0.1, 0.5, None, 0.9], [0.2, 0.7, 0.4, 1.0])
     mean, deviation = 0.4 / 3, math.sqrt(((0.1 - 0.4 / 3) ** 2 * 2 + (0.2 - 0.4 / 3) ** 2) / 2)
     assert (found.low + found.high) / 2 == pytest.approx(mean)
-    assert (found.high - found.low) / 2 == pytest.approx(1.96 * deviation / math.sqrt(3))
+    assert (found.high - found.low) / 2 == pytest.approx(t.ppf(0.975, 2) * deviation / math.sqrt(3), rel=1e-5)
     assert found.before == pytest.approx(0.5)
     assert difference([0.1], [0.9]).sign == 0
+
+
+@pytest.mark.parametrize("num", [2, 3])
+def test_diversity_that_did_not_change_is_seldom_said_to(num):
+    """Of four prompts, each with few pictures that share their distances; 5 % are to be expected."""
+    probes = [Probe(f"prompt {i}", "", seed, 0) for i in range(4) for seed in range(num)]
+    places = torch.randn(2, 1000, 4, num, generator=torch.Generator().manual_seed(num), dtype=torch.float64)
+    apart = (places[..., None] - places[..., None, :]).abs().sum(-1) / (num - 1)
+    before, after = apart.reshape(2, 1000, 4 * num).tolist()
+    signs = [difference(by_prompt(probes, a), by_prompt(probes, b)).sign for a, b in zip(before, after, strict=True)]
+    assert 0.02 < sum(map(abs, signs)) / 1000 < 0.08
