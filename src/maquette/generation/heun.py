@@ -57,9 +57,10 @@ class EDMHeunScheduler(SchedulerMixin, ConfigMixin):
         return math.sqrt(highest**2 + self.spread**2 * (noised**2 - highest**2))
 
     def scale_model_input(self, sample: Float[Tensor, "b *s"], timestep: Tensor | float) -> Float[Tensor, "b *s"]:
-        """What the network sees of a sample: c_in times it."""
+        """What the network sees of a sample: c_in times it, rounded to the sample's precision once."""
         del timestep
-        return expand_as(self._affine(sample).c_in, sample) * sample
+        x = _wide(sample)
+        return (expand_as(self._affine(x).c_in, x) * x).to(sample.dtype)
 
     def step(
         self,
@@ -71,7 +72,7 @@ class EDMHeunScheduler(SchedulerMixin, ConfigMixin):
     ) -> tuple[Float[Tensor, "b *s"]]:
         """Take the network's answer: a first try of the step, or its correction by the slope at its end."""
         del timestep, return_dict
-        x = sample.to(torch.promote_types(sample.dtype, torch.float32))
+        x = _wide(sample)
         slope = (x - self._affine(x).denoised(x, model_output.to(x.dtype))) / self.levels[self.asked]
         number, is_end = divmod(self.asked, 2)
         start, end = self.starts[number], self.ends[number + 1]
@@ -94,3 +95,8 @@ class EDMHeunScheduler(SchedulerMixin, ConfigMixin):
         """By how much the level is raised before a step, as a share of it."""
         low, high = self.churned
         return min(self.churn / (len(self.ends) - 1), math.sqrt(2) - 1) if low <= sigma <= high else 0.0
+
+
+def _wide(sample: Float[Tensor, "b *s"]) -> Float[Tensor, "b *s"]:
+    """In fp32 at least: a level read in bf16 is off by up to 0.4 %."""
+    return sample.to(torch.promote_types(sample.dtype, torch.float32))
