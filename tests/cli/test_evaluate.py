@@ -186,6 +186,7 @@ MISTAKES = [
     (["evaluate", "runs/mug", "--suite", "world-style", "--strengths", "0,1"], ["does not measure subject_fidelity"]),
     (["evaluate", "runs/mug", "--references", "absent"], ["absent: does not exist"]),
     (["evaluate", "runs/mug", "--references", "empty"], ["empty: holds no pictures"]),
+    (["evaluate", "runs/mug", "--references", "several"], ["several folders (cat2, dog6)", "none is called photos"]),
     (["evaluate", "foreign.safetensors"], ["no real pictures of subject", "--references"]),
     (["evaluate", "foreign.safetensors", "--references", "photos"], ["--class dog", '--subject "sks dog"']),
     (["evaluate", "runs/mug", "--suite", "dreambooth"], ["no prompts_and_classes.txt"]),
@@ -208,6 +209,8 @@ MISTAKES = [
 def test_a_mistake_is_one_paragraph_before_a_picture_is_made(here, capsys, monkeypatch, arguments, words):
     (here / "empty").mkdir(exist_ok=True)
     paint(here / "single", ("one",))
+    for concept in ("cat2", "dog6"):
+        paint(here / "several" / concept, ("one",))
     (here / "bare.toml").write_text('metrics = ["preservation"]\n[[prompts]]\ntext = "a [subject]"\n')
     monkeypatch.setattr("maquette.evaluation.evaluate.make_pictures", lambda *_: pytest.fail("made pictures first"))
     assert maquette(*arguments) == 2

@@ -14,7 +14,7 @@ from maquette.evaluation.learned import Asked
 from maquette.evaluation.metric import EvalSet
 from maquette.evaluation.metrics import parts_needed
 from maquette.evaluation.networks import Networks
-from maquette.evaluation.pictures import Finished, Real, list_finished, list_real, load_files, load_real
+from maquette.evaluation.pictures import Finished, Real, list_finished, load_files, load_real, real_of
 from maquette.evaluation.wording import Wording
 from maquette.runs.scores import Scores, Shot
 
@@ -85,9 +85,4 @@ def _real(concepts: Sequence[str], asked: Asked) -> dict[str, tuple[Real, ...]]:
             "This suite compares with real pictures: name their folder with --references, with one folder in it for "
             f"each concept ({', '.join(concepts)})."
         )
-    below = {concept: root / concept for concept in concepts}
-    if missing := [concept for concept, folder in below.items() if not folder.is_dir()]:
-        if len(concepts) > 1:
-            raise DataError(f"--references {root}: has no folder {', '.join(missing)} for the pictures of that name.")
-        below = {concepts[0]: root}
-    return {concept: list_real(folder) for concept, folder in below.items()}
+    return dict(zip(concepts, real_of(root, concepts), strict=True))

@@ -11,7 +11,7 @@ from maquette.data.gather import gather, subject_sources
 from maquette.data.sample import Sample
 from maquette.errors import ConfigError, DataError
 from maquette.evaluation.dreambooth import Lists
-from maquette.evaluation.pictures import Real, list_real
+from maquette.evaluation.pictures import Real, real_of
 from maquette.evaluation.target import Target
 from maquette.evaluation.wording import Wording, noun_of, phrase_in, phrase_of
 from maquette.report.pictures import FOLDER, read_thumbnails
@@ -66,7 +66,7 @@ def concepts_of(
         known = [_Known(name, None, (), (), None)]
     if asked.subject is not None and len(known) > 1:
         raise ConfigError(f"--subject {asked.subject}: the run learned {len(known)} things; leave --subject out.")
-    real = _references(known, asked, lists, needs_real)
+    real = _references(known, asked, needs_real)
     concepts = []
     for each, pictures in zip(known, real, strict=True):
         phrase = asked.subject or phrase_of(each.captions, each.trigger) or _trigger(targets)
@@ -158,7 +158,7 @@ def _noun(known: _Known, phrase: str, suite: SuiteConfig, asked: Asked, lists: L
     )
 
 
-def _references(known: Sequence[_Known], asked: Asked, lists: Lists | None, needs_real: bool) -> list[tuple[Real, ...]]:
+def _references(known: Sequence[_Known], asked: Asked, needs_real: bool) -> list[tuple[Real, ...]]:
     if asked.references is None:
         real = [tuple(Real(sample.name, sample.read()) for sample in each.samples) for each in known]
         if needs_real and (lacking := [each.name for each, those in zip(known, real, strict=True) if not those]):
@@ -167,14 +167,4 @@ def _references(known: Sequence[_Known], asked: Asked, lists: Lists | None, need
                 "there, or are not known. Name a folder of them with --references."
             )
         return real
-    if len(known) == 1 and lists is None:
-        return [list_real(asked.references)]
-    below = {each.name: asked.references / each.name for each in known}
-    if len(known) == 1 and known[0].name == asked.references.resolve().name:
-        below = {known[0].name: asked.references}
-    if missing := [name for name, folder in below.items() if not folder.is_dir()]:
-        raise DataError(
-            f"--references {asked.references}: has no folder {', '.join(missing)}; it should hold one for each "
-            f"concept: {', '.join(below)}."
-        )
-    return [list_real(folder) for folder in below.values()]
+    return real_of(asked.references, [each.name for each in known])

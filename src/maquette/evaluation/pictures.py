@@ -48,6 +48,30 @@ def list_real(folder: Path) -> tuple[Real, ...]:
     return tuple(Real(listing.name(path), path.read_bytes()) for path in listing.pictures)
 
 
+def real_of(root: Path, concepts: Sequence[str]) -> list[tuple[Real, ...]]:
+    """The real pictures of each concept: in the folder of its name, or, where there is but one concept, in ``root``.
+
+    Raises DataError where folders are missing, or where the pictures of the one concept lie in several folders of other
+    names: those of something else may be among them.
+    """
+    missing = [concept for concept in concepts if not (root / concept).is_dir()]
+    if not missing:
+        return [list_real(root / concept) for concept in concepts]
+    if len(concepts) > 1:
+        raise DataError(
+            f"--references {root}: has no folder {', '.join(missing)}; it should hold one for each concept: "
+            f"{', '.join(concepts)}."
+        )
+    real = list_real(root)
+    places = sorted({Path(each.name).parts[0] if "/" in each.name else "" for each in real})
+    if len(places) > 1 and "" not in places:
+        raise DataError(
+            f"--references {root}: its pictures lie in several folders ({', '.join(places)}), and none is called "
+            f"{concepts[0]}. Name the one whose pictures to compare with."
+        )
+    return [real]
+
+
 def list_finished(folder: Path) -> list[Finished]:
     """Pictures with their prompts, which PNG texts tell, or else file names: "red-mug.png", "a red mug_3.png".
 

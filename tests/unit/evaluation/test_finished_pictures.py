@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from maquette.errors import DataError
-from maquette.evaluation.pictures import Finished, list_finished, list_real, to_tensor
+from maquette.evaluation.pictures import Finished, list_finished, list_real, real_of, to_tensor
 
 
 def save(path: Path, **texts: str) -> Path:
@@ -51,6 +51,27 @@ def test_a_folder_without_pictures_is_refused(tmp_path):
         list_real(tmp_path)
     with pytest.raises(DataError, match="does not exist"):
         list_finished(tmp_path / "absent")
+
+
+def names_of(root: Path, concepts: list[str]) -> list[list[str]]:
+    return [[each.name for each in real] for real in real_of(root, concepts)]
+
+
+def test_real_pictures_are_those_in_the_folder_of_the_concept(tmp_path):
+    for name in ("dog/a.png", "cat/b.png", "own/c.png", "own/front/d.png"):
+        save(tmp_path / name)
+    assert names_of(tmp_path, ["dog"]) == [["a.png"]]
+    assert names_of(tmp_path, ["cat", "dog"]) == [["b.png"], ["a.png"]]
+    assert names_of(tmp_path / "own", ["dog"]) == [["c.png", "front/d.png"]]
+
+
+def test_real_pictures_of_other_names_than_the_concept_are_refused(tmp_path):
+    for name in ("dog6/a.png", "cat2/b.png"):
+        save(tmp_path / name)
+    with pytest.raises(DataError, match=r"several folders \(cat2, dog6\), and none is called dog\. Name the one"):
+        real_of(tmp_path, ["dog"])
+    with pytest.raises(DataError, match=r"has no folder cat; it should hold one for each concept: cat, dog6\."):
+        real_of(tmp_path, ["cat", "dog6"])
 
 
 def test_pictures_at_two_depths_are_refused(tmp_path):
