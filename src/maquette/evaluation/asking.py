@@ -45,7 +45,7 @@ def prompts_for(suite: SuiteConfig, concept: Concept, lists: Lists | None) -> li
 
     Raises ConfigError where none is left.
     """
-    listed = lists.prompts(concept.noun) if lists is not None else ()
+    listed = lists.prompts(concept.name) if lists is not None else ()
     prompts = [*listed, *suite.prompts]
     shown = _words(" ".join(concept.captions))
     kept = [prompt for prompt in prompts if not any(f" {' '.join(_split(w))} " in shown for w in prompt.unless_shown)]

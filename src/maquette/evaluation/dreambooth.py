@@ -28,9 +28,9 @@ class Lists:
     objects: tuple[PromptConfig, ...]
     live: tuple[PromptConfig, ...]
 
-    def prompts(self, noun: str) -> tuple[PromptConfig, ...]:
-        """The 25 prompts that the paper asks for subjects of a class."""
-        return self.live if noun in LIVE else self.objects
+    def prompts(self, subject: str) -> tuple[PromptConfig, ...]:
+        """The 25 prompts that the paper asks for a subject of the list, whatever else its class is called."""
+        return self.live if self.classes[subject] in LIVE else self.objects
 
 
 def find_lists(folder: Path) -> Path:

@@ -2,8 +2,11 @@
 
 import pytest
 
+from maquette.config.suite import SuiteConfig
 from maquette.errors import DataError
+from maquette.evaluation.asking import prompts_for
 from maquette.evaluation.dreambooth import find_lists, read_lists
+from maquette.evaluation.learned import Concept
 
 FILE = """\
 Classes
@@ -42,9 +45,17 @@ def root(tmp_path):
 def test_classes_and_both_lists_are_read(root):
     lists = read_lists(find_lists(root))
     assert lists.classes == {"backpack": "backpack", "bear_plushie": "stuffed animal", "cat2": "cat"}
-    assert [p.text for p in lists.prompts("stuffed animal")] == ["a [subject] in the jungle", "a cube shaped [subject]"]
-    assert lists.prompts("cat")[0].text == "a [subject] wearing a red hat"
-    assert lists.prompts("cat")[2].scored == "a wet [class]"
+    assert [p.text for p in lists.prompts("bear_plushie")] == ["a [subject] in the jungle", "a cube shaped [subject]"]
+    assert lists.prompts("cat2")[0].text == "a [subject] wearing a red hat"
+    assert lists.prompts("cat2")[2].scored == "a wet [class]"
+
+
+def test_another_word_for_the_class_leaves_the_prompts_of_the_subject(root):
+    lists = read_lists(find_lists(root))
+    asked = prompts_for(
+        SuiteConfig(metrics=("diversity",), dataset="dreambooth"), Concept("cat2", "tabby", (), ()), lists
+    )
+    assert asked == list(lists.live)
 
 
 def test_the_file_is_found_from_a_subjects_folder(root):
