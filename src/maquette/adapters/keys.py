@@ -74,7 +74,8 @@ def layout_of(modules: Mapping[str, nn.Module]) -> Layout:
                 body = path.removeprefix(TEXT_BODY)
                 spelled = text_spellings(texts[module], body, alone=len(texts) == 1)
                 kohya[place], diffusers[place] = text_names(texts[module], body, alone=len(texts) == 1)
-            aliases |= dict.fromkeys(spelled, place)
+            for name in spelled:  # one without a module's name may be of the denoiser and of what stands beside it
+                aliases.setdefault(name, place)
     return Layout(shapes, kohya, diffusers, aliases, component, version)
 
 
@@ -95,8 +96,13 @@ def flat(path: str) -> str:
 
 
 def prior_spellings(path: str) -> Iterator[str]:
-    """Every spelling of a prior's layer: ours in kohya's manner, diffusers', and peft's own."""
-    yield from (f"lora_prior_{flat(path)}", f"lycoris_{flat(path)}", f"{PRIOR}.{path}", path)
+    """Every spelling of a prior's layer: ours in kohya's manner, diffusers', and peft's own.
+
+    The scripts of diffusers and PaddleMIX save a prior's layers with the function for a UNet's, and so under its name.
+    """
+    yield from (f"lora_prior_{flat(path)}", f"lycoris_{flat(path)}")
+    for name in (path, *old_spellings(path)):
+        yield from (name, f"{PRIOR}.{name}", f"unet.{name}")
 
 
 def denoiser_spellings(path: str, original: str | None) -> Iterator[str]:
@@ -106,15 +112,22 @@ def denoiser_spellings(path: str, original: str | None) -> Iterator[str]:
             yield from (f"lora_unet_{flat(name)}", f"lycoris_{flat(name)}")
     if original is not None:
         yield from (f"diffusion_model.{original}", f"model.diffusion_model.{original}")
-    yield from (path, f"unet.{path}")
+    for name in (path, *old_spellings(path)):
+        yield from (name, f"unet.{name}")
+
+
+def old_spellings(path: str) -> Iterator[str]:
+    """Diffusers' first names of an attention's projection, none of other layers.
+
+    The projections were parts of a processor, and that of the output was without its ".0".
+    """
     block, _, projection = path.removesuffix(".0").rpartition(".")
-    if projection.startswith("to_"):  # an attention's, whose output projection old files give without its ".0"
-        for name in (
+    if projection.startswith(("to_", "add_")):
+        yield from (
             f"{block}.{projection}",
             f"{block}.processor.{projection}",
             f"{block}.processor{path[len(block) :]}",
-        ):
-            yield from (name, f"unet.{name}")
+        )
 
 
 def text_names(module: str, body: str, *, alone: bool) -> tuple[str, str]:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from tests.contract import tiny
 from tests.unit.adapters import small
 from tests.unit.adapters.small import written
 from torch import Tensor
@@ -116,6 +117,42 @@ def test_ppdiffusers_safetensors_say_that_they_are_paddles(tmp_path: Path, layou
     (tmp_path / "torch").mkdir()
     with pytest.raises(CheckpointError, match="another size"):
         read_adapter(written(tmp_path / "torch", tensors, {"format": "pt"}), layout)
+
+
+@pytest.mark.parametrize("kind", ["kandinsky-decoder", "kandinsky-prior"])
+@pytest.mark.parametrize("prefix", ["unet.", ""])
+def test_adapters_that_scripts_trained_of_kandinskys_halves(kind: str, prefix: str, tmp_path: Path):
+    """They hold LoRA layers for each attention, by diffusers' names of its processors, and as a UNet's."""
+    denoiser = tiny.RECIPES[kind]().modules["denoiser"]
+    layout = layout_of({"denoiser": denoiser})
+    rng = torch.Generator().manual_seed(0)
+    theirs, ours = {}, {}
+    for processor in denoiser.attn_processors:
+        attention = processor.removesuffix(".processor")
+        for leaf, layer in denoiser.get_submodule(attention).named_modules():
+            if isinstance(layer, torch.nn.Linear):
+                down = torch.randn(3, layer.in_features, generator=rng)
+                up = torch.randn(layer.out_features, 3, generator=rng)
+                name = f"{prefix}{processor}.{leaf.removesuffix('.0')}_lora"
+                theirs |= {f"{name}.down.weight": down, f"{name}.up.weight": up}
+                name = f"{layout.component['denoiser']}.{attention}.{leaf}"
+                ours |= {f"{name}.lora_A.weight": down, f"{name}.lora_B.weight": up}
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "paddle").mkdir()
+    expected = written(tmp_path, ours)
+    pickled = tmp_path / "paddle_lora_weights.pdparams"
+    pickled.write_bytes(pickle.dumps({name: np.ascontiguousarray(each.T.numpy()) for name, each in theirs.items()}, 4))
+    turned = {name: each.T.contiguous() for name, each in theirs.items()}
+    for file in (
+        pickled,
+        written(tmp_path / "paddle", turned, {"format": "pd"}),
+        written(tmp_path / "torch", theirs),
+    ):
+        assert_same(file, expected, layout)
+    names = ("to_q", "to_k", "to_v", "to_out.0") + (("add_k_proj", "add_v_proj") if kind == "kandinsky-decoder" else ())
+    found = read_adapter(expected, layout).delta
+    assert len(found) == len(names) * len(denoiser.attn_processors)
+    assert {place.path.endswith(names) for place in found} == {True}
 
 
 @pytest.mark.parametrize("spelling", ["flat", "dotted"])

@@ -5,9 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers import UNet2DConditionModel
+from tests.contract import tiny
 from tests.unit.adapters import small
 from tests.unit.adapters.test_targets import SD1, SDXL
 
+from maquette.adapters.delta import Place
 from maquette.adapters.keys import denoiser_spellings, layout_of, text_spellings
 from maquette.adapters.targets import leaves, select
 from maquette.families.ldm import ldm_path
@@ -56,6 +58,22 @@ def test_no_spelling_means_two_layers(kind):
     assert set(spelled) == set(layout.aliases)
     assert all(layout.aliases[name] == place for place, name in (layout.kohya | layout.diffusers).items())
     assert all(layout.aliases[name] == place for place, name in layout.diffusers.items())
+
+
+def test_what_is_written_of_a_half_means_that_half_also_beside_the_other():
+    """A decoder and its prior both have a time_embedding.linear_1, and both files may call it unet's."""
+    decoder = tiny.kandinsky_decoder()
+    halves = (layout_of({"denoiser": decoder.unet}), "denoiser"), (layout_of(decoder.prior.modules), "prior")
+    together = layout_of(decoder.modules)
+    assert all(
+        together.aliases[name] == at for written in (together.kohya, together.diffusers) for at, name in written.items()
+    )
+    for layout, denoiser in halves:
+        named = {"denoiser": denoiser, "text_encoder": "prior_text_encoder"}
+        for written in (layout.kohya, layout.diffusers):
+            assert {together.aliases[name] for name in written.values()} == {
+                Place(named[at.module], at.path) for at in written
+            }
 
 
 def test_old_spellings_of_attention_are_known():
