@@ -77,7 +77,7 @@ def _report(config: RunConfig, folder: Path, placeholders: list[str]) -> Report:
     from maquette.families.load import load_shapes
 
     family = load_shapes(config.model)
-    fit = Fit(training_sizes(config.data, family.default_size, family.size_multiple), upscale=config.data.upscale)
+    fit = Fit(training_sizes(config.data, family), upscale=config.data.upscale)
     words = placeholders or ([] if config.tokens is None else list(config.tokens.placeholders))
     sources = subject_sources(unpacked(config))
     if folder.suffix != ".toml" and config.pack is None:

@@ -94,7 +94,8 @@ class DataConfig(Section):
     """One fixed [height, width] in pixels for every picture, cropped and never squashed; instead of resolution, and
     with buckets = false."""
     buckets: bool = True
-    """Keep each picture's shape: group them by aspect at equal area, and drop none. false crops all to one shape."""
+    """Keep each picture's shape: group them by aspect at equal area, and drop none. false crops all to one shape.
+    Kandinsky's prior is always shown squares, which its image encoder would cut anyway."""
     upscale: bool = False
     """Accept pictures smaller than the resolution and enlarge them; otherwise they are an error that names them."""
     crop: Literal["center", "random"] = "center"

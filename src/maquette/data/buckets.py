@@ -67,7 +67,9 @@ def size_findings(samples: Sequence[Sample], sizes: Sequence[Size], *, upscale: 
         message = f"Pictures are smaller (height x width) than they are trained at. {cure}"
         findings.append(Finding("error", "too-small", message, tuple(small)))
     if cut:
-        message = "Pictures lose more than a third to cropping; crop them yourself, or set data.buckets = true:"
+        message = (
+            "Pictures lose more than a third to cropping; crop them yourself, or set data.buckets = true if it is not:"
+        )
         findings.append(Finding("warning", "cropped", message, tuple(cut)))
     return findings
 

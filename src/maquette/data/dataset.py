@@ -251,7 +251,7 @@ def build(
 def over(config: RunConfig, samples: Sequence[Sample], encoders: Encoders) -> Dataset:
     """The data set of a run over samples and what encodes them."""
     family = encoders.family
-    sizes = training_sizes(config.data, family.default_size, family.size_multiple)
+    sizes = training_sizes(config.data, family)
     entries = [mix.Entry(nearest_size(s.size, sizes), s.concept, s.repeats, s.is_class) for s in samples]
     make = partial(
         mix.plan,

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from maquette.config.data import DataConfig
 from maquette.config.schema import RunConfig
@@ -13,6 +14,9 @@ from maquette.data.placeholders import placeholder_findings
 from maquette.data.sample import Sample, Scan, Size, Source, joined
 from maquette.data.scan import scan, scan_dataset
 from maquette.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from maquette.families.base import Family
 
 
 def gather(config: RunConfig, *, class_folders: Sequence[Path | None] = ()) -> Scan:
@@ -78,17 +82,19 @@ def class_sources(config: RunConfig, folders: Sequence[Path | None] = ()) -> lis
     return [Source(folder, prompt=prompt, concept=number, is_class=True) for number, folder, prompt in found if folder]
 
 
-def training_sizes(data: DataConfig, default_size: Size, multiple: int) -> tuple[Size, ...]:
+def training_sizes(data: DataConfig, family: "Family") -> tuple[Size, ...]:
     """The sizes that pictures are brought to: buckets of one area, or one size for all.
 
-    default_size, multiple: the base's own size, and what both sides of every picture must be multiples of.
+    Where an image encoder makes one vector of a picture, its own preparation cuts the middle square: buckets would have
+    nothing to keep, and their short sides, below the base's, would be enlarged again.
     """
+    multiple, (height, width) = family.size_multiple, family.default_size
     if data.size is not None:
         return fixed_size(data.size, multiple)
-    if not data.buckets:
+    if not data.buckets or not family.latent_factor:
         side = data.resolution
-        return fixed_size(default_size if side is None else (side, side), multiple)
-    return bucket_sizes(data.resolution or round((default_size[0] * default_size[1]) ** 0.5), multiple)
+        return fixed_size(family.default_size if side is None else (side, side), multiple)
+    return bucket_sizes(data.resolution or round((height * width) ** 0.5), multiple)
 
 
 def held_out(samples: Sequence[Sample], share: float) -> tuple[list[Sample], list[Sample]]:

@@ -97,7 +97,7 @@ def plan(config: RunConfig, out: Path) -> Plan:
     config = resolved(config, pictures=num_pictures(config, subjects.usable()))
     check_scorers(config, subjects.usable())
     blank = blank_base(config, device)
-    sizes = training_sizes(config.data, blank.family.default_size, blank.family.size_multiple)
+    sizes = training_sizes(config.data, blank.family)
     classes, to_make = class_images(config, blank.family.default_size)
     found = fitted(joined([subjects, classes]), sizes, upscale=config.data.upscale)
     told = planned(config, blank, found.usable(), to_make, device)

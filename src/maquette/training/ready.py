@@ -53,7 +53,7 @@ def ready(config: RunConfig, scan: Scan, directory: RunDir, device: torch.device
     first = processes.is_first
     family = load_base(config, device)
     layout = layout_of(family.modules)
-    sizes = training_sizes(config.data, family.default_size, family.size_multiple)
+    sizes = training_sizes(config.data, family)
     scan = fitted(scan, sizes, upscale=config.data.upscale)
     check_fit(config, family, requests := requests_for(config, scan.usable(), family))
     scoring, doubts = open_scoring(config, family, scan.usable())

@@ -1,9 +1,20 @@
+from dataclasses import dataclass
+
 import pytest
 
 from maquette.config.schema import RunConfig
 from maquette.data.gather import gather, held_out, training_sizes
 from maquette.data.sample import Sample
 from maquette.errors import ConfigError, DataError
+
+
+@dataclass
+class Shapes:
+    """What a family says of sizes."""
+
+    default_size: tuple[int, int]
+    size_multiple: int = 8
+    latent_factor: int = 8
 
 
 def sample(i: int, **fields) -> Sample:
@@ -61,13 +72,20 @@ def test_no_pictures_named():
 )
 def test_sizes_without_buckets(data, expected):
     config = RunConfig.model_validate({"data": data})
-    assert training_sizes(config.data, (48, 80), 8) == expected
+    assert training_sizes(config.data, Shapes((48, 80))) == expected
 
 
 def test_sizes_with_buckets_take_the_bases_area_unless_told():
-    assert (512, 512) in training_sizes(RunConfig().data, (512, 512), 8)
+    assert (512, 512) in training_sizes(RunConfig().data, Shapes((512, 512)))
     told = RunConfig.model_validate({"data": {"resolution": 256}})
-    assert (256, 256) in training_sizes(told.data, (512, 512), 8)
+    assert (256, 256) in training_sizes(told.data, Shapes((512, 512)))
+
+
+def test_a_base_without_positions_is_shown_squares_since_its_encoder_cuts_them():
+    prior = Shapes((224, 224), size_multiple=1, latent_factor=0)
+    assert training_sizes(RunConfig().data, prior) == ((224, 224),)
+    told = RunConfig.model_validate({"data": {"resolution": 512}})
+    assert training_sizes(told.data, prior) == ((512, 512),)
 
 
 def test_holding_out_keeps_one_on_either_side_and_moves_no_other_when_pictures_come_and_go():

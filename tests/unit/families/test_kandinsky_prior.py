@@ -9,8 +9,11 @@ from diffusers import DDPMScheduler, KandinskyV22PriorPipeline, UnCLIPScheduler
 from PIL import Image
 from tests.contract import tiny
 
+from maquette.config.schema import RunConfig
 from maquette.data.cache import Cache
+from maquette.data.dataset import build
 from maquette.data.encode import encoders
+from maquette.data.gather import gather
 from maquette.diffusion.scheduler import alphas_cumprod, read_scheduler
 from maquette.diffusion.weighting import min_snr, uniform
 from maquette.errors import ModelError
@@ -59,6 +62,22 @@ def test_pictures_are_embedded_as_the_pipeline_embeds_them(family, height, width
     torch.testing.assert_close(family.prior.post_process_latents(code.mean), embeds, rtol=1e-5, atol=1e-5)
     clip_mean, clip_std = family.prior.clip_mean, family.prior.clip_std
     torch.testing.assert_close(code.mean, (embeds - clip_mean) / clip_std, rtol=1e-5, atol=1e-5)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("size", [(48, 64), (60, 40), (36, 64)])
+def test_a_picture_of_any_shape_is_shown_as_sharp_as_the_pipeline_shows_the_file(family, tmp_path, size):
+    """CLIP's preparation shrinks the whole file; had it to enlarge what training made of it, details would be lost."""
+    (picture,) = pictures(1, *size)
+    picture.save(tmp_path / "a.png")
+    run = RunConfig.model_validate({"data": {"folder": tmp_path, "prompt": "a dog"}})
+    seen = []
+    family.image_encoder.register_forward_pre_hook(
+        lambda *given: seen.append(given[2]["pixel_values"]), with_kwargs=True
+    )
+    build(run, gather(run).usable(), family, None, torch.device("cpu")).still(0)
+    theirs = family.image_processor(picture, return_tensors="pt").pixel_values
+    assert torch.corrcoef(torch.stack([seen[0].flatten(), theirs.flatten()]))[0, 1] > 0.98
 
 
 @pytest.mark.parametrize("pad", ["!", "<|endoftext|>"])
