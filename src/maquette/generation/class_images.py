@@ -6,6 +6,7 @@ from random import Random
 
 from maquette.config.schema import RunConfig
 from maquette.data.buckets import nearest_size
+from maquette.data.folder import list_folder
 from maquette.data.sample import Size
 from maquette.data.view import needs_enlarging
 from maquette.errors import DataError
@@ -15,7 +16,6 @@ from maquette.generation.files import read_settings, settings_of, write_picture
 from maquette.generation.sample import Request, painter
 
 DEFAULT_COUNT = 100
-PICTURES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp"})
 
 Report = Callable[[int, int, str], None]
 """Told (done, total, name) after each picture."""
@@ -84,18 +84,18 @@ def _complete(
 
 
 def _given(folder: Path) -> int:
-    """Pictures of a folder that were not made by us."""
-    if not folder.is_dir():
-        return 0
-    return sum(
-        path.suffix.lower() in PICTURES and not path.name.startswith(("class-", ".")) for path in folder.iterdir()
-    )
+    """Pictures of a folder that were not made by us, among all those that are learned from."""
+    return sum(not path.name.startswith("class-") for path in _pictures(folder))
+
+
+def _pictures(folder: Path) -> Sequence[Path]:
+    return list_folder(folder).pictures if folder.is_dir() else ()
 
 
 def _require_enough(folder: Path | None, count: int | None) -> None:
     if folder is None or count is None:
         return
-    there = _given(folder) + len(list(folder.glob("class-*.png")))
+    there = len(_pictures(folder))
     if there < count:
         raise DataError(
             f"class_images.count = {count}, but {folder} has {there} pictures and there is no class_images.prompt to "
