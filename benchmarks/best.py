@@ -11,8 +11,9 @@ balance (docs/evaluation.md) of the verifier's scores is what a checkpoint is wo
 The best of all checkpoints is known only from noisy scores, and the highest of six is an overstatement: it is picked by
 one half of the held-out pictures and valued by the other, both ways round. Intervals are bootstrap intervals over runs.
 
-At most 6 checkpoints x 56 pictures a run, the base's included. Interrupted, it goes on where it stopped: what has been
-measured lies in FOLDER/results.jsonl, line by line, and runs resume. --table prints the table of what is there.
+At most 312 pictures a run: 16 in each of its own seven scorings, 30 of each of six checkpoints, and 20 of the base.
+Interrupted, it goes on where it stopped: what has been measured lies in FOLDER/results.jsonl, line by line, and runs
+resume. --table prints the table of what is there.
 """
 
 import argparse
@@ -52,8 +53,8 @@ CHECKPOINTS: Final = 6
 SEEDS: Final = range(500, 503)
 RENDERS: Final = 12
 RESULTS: Final = "results.jsonl"
-IMAGES_A_SECOND: Final = 62.0
-"""Of training, on one core. Source: decisions; measured."""
+IMAGES_A_SECOND: Final = 43.0
+"""Of training, on one core. Source: docs/speed.md, the embedded base at batch 4."""
 
 
 @dataclass(frozen=True, slots=True)

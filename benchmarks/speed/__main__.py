@@ -5,9 +5,9 @@ falls on all of them. Starting up is not counted. Times are medians over the rou
 to the first row, and their range is given. Processor time is what to compare on a machine that others use too.
 
 The small size is the embedded base. The base of Stable Diffusion 1.5's size has random weights and is made first
-(2 GB), and so is a small one for the public example, which cannot train six channels of latents; --keep FOLDER keeps
-them for the next time. --example takes the path of diffusers' examples/dreambooth/train_dreambooth_lora.py, which runs
-as it is.
+(2 GB), and so is a small one for the public example, of the embedded base's shapes with four channels of latents;
+--keep FOLDER keeps them for the next time. --example takes the path of diffusers'
+examples/dreambooth/train_dreambooth_lora.py, which runs as it is.
 """
 
 import argparse

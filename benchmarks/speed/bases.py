@@ -44,7 +44,8 @@ def sd15_size(folder: Path) -> None:
 def embedded_size(folder: Path) -> None:
     """Write the shapes of the embedded base with random weights and four channels of latents.
 
-    The embedded base may have six, which the public example takes for three and their learned variance, and fails.
+    Four as in Stable Diffusion, whatever the embedded base has: of six, the public example takes three for a learned
+    variance, and fails.
     """
     embedded = EMBEDDED["maquette-64"]
     unet = dict(UNet2DConditionModel.load_config(embedded / "unet")) | {"in_channels": 4, "out_channels": 4}

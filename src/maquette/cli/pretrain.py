@@ -38,6 +38,8 @@ def pretrain(
 ) -> None:
     """Train maquette-64 and its judges from nothing: several hours on two cores, in as many sittings as you like.
 
+    With --model, a small base of another family: playground-64 and kandinsky-64 start from maquette-64's weights.
+
     Parts run one after the other; each saves itself every 200 steps and goes on from there.
     """
     from maquette.embedded.publish import MODELS

@@ -1,4 +1,4 @@
-"""The one schema: every setting of a training run, in sections. Files, flags, documentation and forms come from it."""
+"""The one schema: every setting of a training run, in sections. Files, flags and documentation come from it."""
 
 from typing import Annotated, Self
 

@@ -32,7 +32,7 @@ def write_text(path: Path, text: str) -> None:
 def settle(path: Path) -> None:
     """See that a written file is on the disk, and that others may read it as they may any new file of its folder.
 
-    safetensors makes files that only their owner can read, so that a web interface of another user finds nothing.
+    safetensors makes files that only their owner can read, so that programs of another user find nothing.
     """
     usual = path.with_name(f"{path.name}.mode.partial")
     usual.touch()

@@ -62,8 +62,8 @@ class Shot:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """One thing on one suite. strength: of its adapter, where that is what differs. quality, guard, total: of the
-    contest's formula, where the suite has it."""
+    """One thing on one suite. strength: of its adapter, where that is what differs. totals: what the contest's
+    formula makes of the scores, by name, where the suite has it."""
 
     name: str
     scores: tuple[Measured, ...]
