@@ -14,8 +14,8 @@ from peft.tuners.lora import Linear as LoraLinear
 from torch import Generator, nn
 
 from maquette.adapters.bank import Bank, adapter_of
-from maquette.adapters.base import ParamGroup, Trainable
-from maquette.adapters.combined import Combined
+from maquette.adapters.base import ParamGroup
+from maquette.adapters.combined import Attached, Combined
 from maquette.adapters.continued import continue_from
 from maquette.adapters.full import Full, unfreeze
 from maquette.adapters.injected import Injected, Layer, inject
@@ -44,7 +44,7 @@ from maquette.errors import ModelError
 from maquette.families.base import Family
 
 
-def attach(config: RunConfig, family: Family, *, steps: int, weight_decay: float, rng: Generator) -> Trainable:
+def attach(config: RunConfig, family: Family, *, steps: int, weight_decay: float, rng: Generator) -> Attached | Bank:
     """Freeze the family but for what the run trains, and make that ready to train: in fp32, at its starting values.
 
     steps: length of the run in optimiser steps, of which text_encoder.stop and tokens.stop take their share. New tokens
@@ -74,7 +74,7 @@ def attach(config: RunConfig, family: Family, *, steps: int, weight_decay: float
 
 def adapters(
     config: RunConfig, family: Family, steps: int, weight_decay: float, rng: Generator, concept: int | None = None
-) -> list[Trainable]:
+) -> list[Attached]:
     """What is trained of the denoiser and of the text encoders; in a bank, of one concept."""
     adapter = "default" if concept is None else adapter_of(concept)
     called = "" if concept is None else f"{config.concepts[concept].trigger} "
@@ -110,7 +110,7 @@ def text_encoders(family: Family, *, needed: bool) -> Mapping[str, nn.Module]:
 
 def denoiser_parts(
     config: AdapterConfig, module: nn.Module, group: ParamGroup, rng: Generator, adapter: str = "default"
-) -> list[Trainable]:
+) -> list[Attached]:
     """What is trained of the denoiser: one thing, or nothing."""
     match config:
         case LoraConfig() | DoraConfig() | LohaConfig() | LokrConfig():
@@ -126,7 +126,7 @@ def denoiser_parts(
 
 def text_part(
     config: RunConfig, name: str, module: nn.Module, group: ParamGroup, rng: Generator, adapter: str = "default"
-) -> Trainable:
+) -> Injected:
     """An update of the adapter's kind on the attention of one text encoder."""
     assert isinstance(config.adapter, LowRankConfig)  # others are refused by the configuration
     alpha = {"rank": config.text_encoder_rank, "lora_alpha": config.text_encoder_alpha}

@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from maquette.adapters.base import ParamGroup, Trainable
 from maquette.adapters.beside import LoraLayer, factors
-from maquette.adapters.combined import injected
+from maquette.adapters.combined import Attached, injected
 from maquette.adapters.injected import Layer, drops, set_training
 from maquette.errors import CheckpointError, ModelError
 
@@ -35,7 +35,7 @@ class Bank:
     have different clip keys, so that nothing of one reaches another.
     """
 
-    parts: Sequence[Trainable]
+    parts: Sequence[Attached]
 
     @property
     def groups(self) -> Sequence[ParamGroup]:

@@ -8,7 +8,9 @@ from jaxtyping import Int
 from torch import Tensor
 
 from maquette.adapters.base import ParamGroup, Trainable
+from maquette.adapters.full import Full
 from maquette.adapters.injected import Injected
+from maquette.adapters.tokens import LearnedTokens
 from maquette.errors import CheckpointError
 
 
@@ -16,7 +18,7 @@ from maquette.errors import CheckpointError
 class Combined:
     """A list of trainables is a Trainable: groups one after the other, one state."""
 
-    parts: Sequence[Trainable]
+    parts: Sequence["Attached"]
 
     @property
     def groups(self) -> Sequence[ParamGroup]:
@@ -51,6 +53,10 @@ class Combined:
             )
         for part, own in zip(self.parts, names, strict=True):
             part.load_state_dict({name: tensor for name, tensor in state.items() if name in own})
+
+
+Attached = Injected | Full | LearnedTokens | Combined
+"""All that is ever attached to a family, but for banks of it: what is exported has to be said of each."""
 
 
 def injected(trainable: Trainable) -> list[Injected]:

@@ -176,7 +176,7 @@ def run_part(
 
 def whole(modules: Mapping[str, nn.Module], lr: float) -> Trainable:
     """All parameters of the modules, with AdamW's usual decay."""
-    parts: list[Trainable] = []
+    parts: list[Full] = []
     for name, module in modules.items():
         params = unfreeze(module)
         parts.append(Full(name, params, ParamGroup(name, list(params.values()), lr, weight_decay=0.01)))

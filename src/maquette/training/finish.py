@@ -4,19 +4,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Literal, assert_never
 
 from safetensors import SafetensorError
 from torch import Tensor
 
 from maquette.adapters.about import About
 from maquette.adapters.bank import Bank
-from maquette.adapters.base import Trainable
-from maquette.adapters.combined import Combined
+from maquette.adapters.combined import Attached, Combined
 from maquette.adapters.delta import Delta
 from maquette.adapters.embeddings import SUFFIX, TokenSet, write_embeddings, write_one
 from maquette.adapters.export import export_adapter, export_both
 from maquette.adapters.files import write_tensors
+from maquette.adapters.full import Full
 from maquette.adapters.injected import Injected
 from maquette.adapters.keys import Layout
 from maquette.adapters.tokens import LearnedTokens
@@ -102,7 +102,7 @@ class Exported:
 
     folder: Path
     name: str
-    trainable: Trainable
+    trainable: Attached
     concept: int | None = None
 
 
@@ -134,8 +134,8 @@ def _write_model(job: Job, folder: Path, name: str) -> list[Path]:
         return [target, file]
 
 
-def delta_of(trainable: Trainable) -> Delta:
-    """What adapters do to each layer now."""
+def delta_of(trainable: Attached) -> Delta:
+    """What adapters do to each layer now. Raises TypeError for a whole module, which is saved as a model."""
     match trainable:
         case Injected():
             return trainable.updates()
@@ -143,8 +143,10 @@ def delta_of(trainable: Trainable) -> Delta:
             return {}
         case Combined(parts=parts):
             return {place: update for part in parts for place, update in delta_of(part).items()}
+        case Full():
+            raise TypeError(f"{trainable.module} is trained whole: it is saved as a model")
         case _:
-            raise TypeError(f"{type(trainable).__name__} is no adapter: it is saved as a model")
+            assert_never(trainable)
 
 
 def tokens_of(job: Job, layout: Layout) -> TokenSet | None:
@@ -157,7 +159,7 @@ def tokens_of(job: Job, layout: Layout) -> TokenSet | None:
     return TokenSet(job.family.words, rows, layout.version, end_token)
 
 
-def rows_of(trainable: Trainable) -> dict[str, Tensor]:
+def rows_of(trainable: Attached | Bank) -> dict[str, Tensor]:
     """The rows of new tokens now, by text encoder; none where none are learned."""
     match trainable:
         case LearnedTokens(module=module, rows=rows):

@@ -12,7 +12,8 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from maquette.adapters.aside import aside
 from maquette.adapters.attach import attach
-from maquette.adapters.base import Trainable
+from maquette.adapters.bank import Bank
+from maquette.adapters.combined import Attached
 from maquette.adapters.starts import Report, Start
 from maquette.config.schema import RunConfig
 from maquette.data.dataset import Dataset, build
@@ -47,7 +48,7 @@ class Job:
     family: Family
     dataset: Dataset
     held_out: Dataset | None
-    trainable: Trainable
+    trainable: Attached | Bank
     objective: Objective[TrainBatch]
     optimizer: Optimizer
     ema: Ema | None
