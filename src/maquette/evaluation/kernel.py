@@ -52,7 +52,7 @@ def kernel_interval(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"]) -> tuple[f
 
 def subset_distances(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"], size: int, count: int) -> Float[Tensor, " k"]:
     """``kernel_distance`` of seeded random subsets of both clouds, each without repeats."""
-    generator = Generator().manual_seed(SEED)
+    generator = _generator()
     values = []
     for _ in range(count):
         ours, theirs = (torch.randperm(len(cloud), generator=generator)[:size] for cloud in (x, y))
@@ -60,11 +60,25 @@ def subset_distances(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"], size: int
     return torch.tensor(values, dtype=torch.float64)
 
 
+def interval_by_subset(
+    value: float, x: Float[Tensor, "n d"], y: Float[Tensor, "m d"], size: int
+) -> tuple[float, float]:
+    """The interval of a distance of many pictures: ``kernel_interval`` of a subset of both, brought to the size of x.
+
+    How subsets differ among themselves does not tell it: they have pictures in common, all of them where x has no more
+    than fit into one. A deviation falls with the root of the number of pictures.
+    """
+    ours, theirs = (cloud[torch.randperm(len(cloud), generator=_generator())[:size]] for cloud in (x, y))
+    shrunk, place = (len(ours) / len(x)) ** 0.5, kernel_distance(ours, theirs)
+    low, high = kernel_interval(ours, theirs)
+    return value + shrunk * (low - place), value + shrunk * (high - place)
+
+
 def kernel(networks: Networks) -> Metric:
     """Lower, around 0 up: squared kernel distance of distribution features of all generated and all real pictures.
 
     KID where Inception computes the features, not multiplied by 1000 as some tables are. Of more than 1000 pictures,
-    the mean over 100 subsets of 1000; its interval is the subsets' deviation, brought to the size of the whole.
+    the mean over 100 subsets of 1000.
     """
 
     def score(pictures: EvalSet) -> Score:
@@ -72,14 +86,15 @@ def kernel(networks: Networks) -> Metric:
         if max(len(x), len(y)) <= SUBSET:
             value, (low, high) = kernel_distance(x, y), kernel_interval(x, y)
         else:
-            values = subset_distances(x, y, SUBSET, SUBSETS)
-            value = float(values.mean())
-            # Politis and Romano 1994: a deviation falls with the root of the size.
-            reach = 1.96 * float(values.std()) * (min(SUBSET, len(x)) / len(x)) ** 0.5
-            low, high = value - reach, value + reach
+            value = float(subset_distances(x, y, SUBSET, SUBSETS).mean())
+            low, high = interval_by_subset(value, x, y, SUBSET)
         return Score("kernel", value, low, high, "lower", len(x), networks.distribution.name)
 
     return score
+
+
+def _generator() -> Generator:
+    return Generator().manual_seed(SEED)
 
 
 def _mean_of_pairs(kernel: Float[Tensor, "n n"]) -> Float[Tensor, ""]:

@@ -1,11 +1,14 @@
+from dataclasses import replace
+
 import pytest
 import torch
-from tests.unit.evaluation.fakes import fake_networks, fake_set
+from tests.unit.evaluation.fakes import coded, fake_networks, fake_set, rows
 from torchmetrics.image.kid import poly_mmd
 
 from maquette.errors import DataError
 from maquette.evaluation import kernel
 from maquette.evaluation.kernel import kernel_distance, kernel_interval, subset_distances
+from maquette.evaluation.metric import EvalSet
 
 
 def cloud(n: int, d: int, seed: int, shift: float = 0.0) -> torch.Tensor:
@@ -54,6 +57,19 @@ def test_subsets_have_the_mean_of_the_whole_and_repeat(monkeypatch):
     parts = kernel.kernel(networks)(pictures)
     assert parts.low < parts.value < parts.high
     assert parts.low < whole.value < parts.high
+
+
+@pytest.mark.parametrize(("n", "m"), [(40, 80), (120, 80)])
+def test_the_interval_of_many_is_as_wide_as_repeating_the_experiment_shows(monkeypatch, n, m):
+    """Of more references than a subset holds, and of more pictures; the references stay."""
+    y, whole = cloud(m, 6, 2), cloud(60 * n, 6, 1, 0.5)
+    chance = float(torch.tensor([kernel_distance(x, y) for x in whole.split(n)]).std())
+    networks = replace(fake_networks(), distribution=rows(torch.cat([whole[:n], y]).tolist()))
+    made, real = [coded(i) for i in range(n)], [coded(n + i) for i in range(m)]
+    monkeypatch.setattr(kernel, "SUBSET", 50)
+    score = kernel.kernel(networks)(EvalSet(made, ["noise"] * n, ["noise"] * n, {"noise": real}))
+    assert score.low < score.value < score.high
+    assert (score.high - score.low) / (2 * 1.96) == pytest.approx(chance, rel=0.35)
 
 
 def test_one_picture_is_refused():
