@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from tests.learning.small import QUICK, events, maquette, paint, sets, tree
+from tests.learning.small import train as train_tiny
 from tests.unit.evaluation import nets
 
 from maquette.config.load import load_config
@@ -183,6 +184,23 @@ def test_of_a_whole_model_the_better_of_two_is_kept(photos, tmp_path):
     assert maquette("generate", PROMPTS[0], "--base", made.best / "model", "--steps", 2, "--out", tmp_path / "p") == 0
     [picture] = [path for path in (tmp_path / "p").glob("*.png") if path.name != "grid.png"]
     assert pixels(picture) == pixels(made.scored_picture(found.step, 0))
+
+
+def test_patience_counts_every_checkpoint_of_a_whole_model(bases, tmp_path, monkeypatch):
+    """The first is kept throughout, and each of the others is compared with it alone."""
+    monkeypatch.setattr(best, "choose_by_loss", lambda losses: Choice(1, 1, dict(losses)))
+    settings = {"adapter__kind": "full", "training__steps": 5, "checkpoints__every": 1, "validation__every": 1}
+    photos = paint(tmp_path / "photos")
+    ended = train_tiny(photos, bases("sd1"), tmp_path / "dog", **settings, evaluation__patience=3)
+    assert [event.step for event in events(ended).of(Finished)] == [4]
+    found = read_best(ended)
+    assert found is not None
+    assert found.balance == {e.step: e.value for e in events(ended).of(Scored) if e.step}
+
+
+def test_patience_is_refused_where_nothing_can_tell_the_best(bases, tmp_path):
+    with pytest.raises(ConfigError, match=r"evaluation\.patience = 2: no pictures are scored.*\[validation\]"):
+        train_tiny(paint(tmp_path / "photos"), bases("sd1"), tmp_path / "dog", evaluation__patience=2)
 
 
 def test_another_base_is_scored_by_networks_that_are_named_and_never_by_the_judge(bases, tmp_path):

@@ -5,7 +5,7 @@ the balance of a checkpoint is the geometric mean of both: it is high only where
 picture by picture, so that what is hard or easy about a prompt or a seed falls out.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -130,10 +130,10 @@ def choose_by_loss(losses: Sequence[tuple[int, float]]) -> Choice:
     return Choice(step, step, dict(losses))
 
 
-def is_spent(choice: Choice, patience: int) -> bool:
-    """Whether as many checkpoints as ``patience`` says have come after the chosen one. 0 is patience without end."""
-    later = [step for step in choice.balance if step > choice.step]
-    return 0 < patience <= len(later)
+def is_spent(chosen: int, compared: Collection[int], patience: int) -> bool:
+    """Whether as many of the steps that were compared as ``patience`` says lie behind the chosen one. 0 is patience
+    without end."""
+    return 0 < patience <= sum(step > chosen for step in compared)
 
 
 def _placed(value: Tensor, low: float, high: float) -> Tensor:

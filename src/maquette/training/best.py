@@ -11,7 +11,10 @@ from maquette.adapters.export import export_adapter
 from maquette.adapters.keys import Layout
 from maquette.adapters.read import read_adapter
 from maquette.config.adapter import FullConfig
-from maquette.evaluation.choice import RULE, Choice, choose, choose_by_loss, is_spent
+from maquette.config.schema import RunConfig
+from maquette.data.sample import Sample
+from maquette.errors import ConfigError
+from maquette.evaluation.choice import RULE, choose, choose_by_loss, is_spent
 from maquette.evaluation.overfitting import findings, loss_findings
 from maquette.runs.best import Best, read_best, write_best
 from maquette.runs.events import Log, Scored, read_events
@@ -20,32 +23,47 @@ from maquette.runs.names import LOSS, NAMES
 from maquette.runs.rundir import RunDir
 from maquette.training.finish import about, export_now, step_file, step_tokens, tokens_of
 from maquette.training.prepare import Job
-from maquette.training.scoring import Scoring
+from maquette.training.scoring import Scoring, is_scored, wordings_of
 
 LOSS_RULE = "The checkpoint with the lowest loss on held-out pictures; no network is at hand that could score pictures."
 
 
+def check_patience(config: RunConfig, samples: Sequence[Sample]) -> None:
+    """Raise ConfigError for a patience that nothing can end: nothing is scored, and nothing held out."""
+    patience = config.evaluation.patience
+    if not patience or config.validation or (is_scored(config) and wordings_of(config, samples)):
+        return
+    raise ConfigError(
+        f"evaluation.patience = {patience}: no pictures are scored and none are held out, so no checkpoint can be told "
+        "to be the best, and the run would never end by it. Have pictures scored (evaluation.every above 0; "
+        "[evaluation.networks]; a data.trigger where captions have no words in common), hold some out ([validation]), "
+        "or remove evaluation.patience."
+    )
+
+
 def keep_best(job: Job, run: RunDir, layout: Layout, scoring: Scoring | None, step: int) -> list[str]:
     """Bring best/ up to date; a sentence where the run's patience has ended with it."""
-    choice, patience = update_best(job, run, layout, scoring, step), job.config.evaluation.patience
-    if choice is None or step == job.steps or not is_spent(choice, patience):
+    best, patience = update_best(job, run, layout, scoring, step), job.config.evaluation.patience
+    if best is None or step == job.steps or not is_spent(best.step, best.balance, patience):
         return []
     return [
-        f"Ended at step {step} of {job.steps}: {patience} checkpoints after the best, of step {choice.step}, were no "
+        f"Ended at step {step} of {job.steps}: {patience} checkpoints after the best, of step {best.step}, were no "
         "better (evaluation.patience)."
     ]
 
 
-def update_best(job: Job, run: RunDir, layout: Layout, scoring: Scoring | None, step: int) -> Choice | None:
+def update_best(job: Job, run: RunDir, layout: Layout, scoring: Scoring | None, step: int) -> Best | None:
     """Choose among the checkpoints so far, and keep the chosen one's files in best/; None where nothing is measured.
 
     An adapter is chosen among all that were scored. A whole model is too large to keep every one: it is chosen between
-    the one that is kept already and the present one.
+    the one that is kept already and the present one, and what was compared before is known from best.json.
     """
     log = read_events(run.events)
     losses = losses_of(log)
     kept = read_best(run)
-    here = {kept.step if kept else step, step} if isinstance(job.config.adapter, FullConfig) else None
+    is_whole = isinstance(job.config.adapter, FullConfig)
+    here = {kept.step if kept else step, step} if is_whole else None
+    before = kept.balance if kept and is_whole else {}
     if scoring is not None:
         readings = scoring.readings(run, log)
         scored, there = readings[1:], [r for r in readings[1:] if here is None or r.step in here]
@@ -69,7 +87,7 @@ def update_best(job: Job, run: RunDir, layout: Layout, scoring: Scoring | None, 
         rule=rule,
         reason=reason,
         scores={e.name: e.value for e in log.of(Scored) if e.step == choice.step and e.name in (*NAMES, LOSS)},
-        balance=choice.balance,
+        balance={at: value for at, value in before.items() if at < step} | choice.balance,
         findings=tuple(said),
     )
     if kept is None or kept.step != choice.step:
@@ -78,7 +96,7 @@ def update_best(job: Job, run: RunDir, layout: Layout, scoring: Scoring | None, 
     if kept is not None and kept.step != choice.step:
         for file in (step_file(run, kept.step), step_tokens(run, kept.step)):
             (run.best / file.name).unlink(missing_ok=True)
-    return choice
+    return best
 
 
 def losses_of(log: Log) -> list[tuple[int, float]]:

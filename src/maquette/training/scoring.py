@@ -122,7 +122,7 @@ def open_scoring(config: RunConfig, family: Family, samples: Sequence[Sample]) -
     """
     section = config.evaluation
     is_world = config.model.base in EMBEDDED
-    if section.every == 0 or not (is_world or section.networks):
+    if not is_scored(config):
         return None, []
     assert section.every != "auto"  # resolved
     wordings = wordings_of(config, samples)
@@ -148,6 +148,11 @@ def open_scoring(config: RunConfig, family: Family, samples: Sequence[Sample]) -
     is_diverse = is_world or _names_own(section.networks, "perceptual")
     references = {concept: likeness(networks, learned, list(_pictures(samples, concept))) for concept in wordings}
     return Scoring(chosen, requests, networks, references, learned, section.every, is_diverse), warnings
+
+
+def is_scored(config: RunConfig) -> bool:
+    """Whether the settings ask for scores, and name what gives them."""
+    return config.evaluation.every != 0 and (config.model.base in EMBEDDED or config.evaluation.networks is not None)
 
 
 def check_scorers(config: RunConfig, samples: Sequence[Sample]) -> None:

@@ -35,7 +35,7 @@ from maquette.runs.events import (
     read_events,
 )
 from maquette.runs.rundir import RunDir, create_run, open_run
-from maquette.training.best import keep_best
+from maquette.training.best import check_patience, keep_best
 from maquette.training.checkpoint import (
     checkpoint_path,
     environment_warnings,
@@ -88,6 +88,7 @@ def run(config: RunConfig, *, out: Path, resume: bool = False, processes: Proces
     scan = gather(config.model_copy(update={"class_images": None}))  # some of those may be missing yet
     config = resolved(config, pictures=num_pictures(config, scan.usable()))
     check_scorers(config, scan.usable())
+    check_patience(config, scan.usable())
     if resume:
         refuse_changes(load_config(directory.config), config)
     with enough_memory(LESS_MEMORY), breaking_off():

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from maquette.evaluation.choice import Choice, Reading, Scale, choose, choose_by_loss, is_spent
+from maquette.evaluation.choice import Reading, Scale, choose, choose_by_loss, is_spent
 
 SCALE = Scale(untouched=0.2, real=0.7, ignored=0.1, followed=0.3)
 
@@ -111,5 +111,4 @@ def test_the_lowest_loss_is_chosen_and_of_equals_the_earlier():
 
 @pytest.mark.parametrize(("patience", "spent"), [(0, False), (1, True), (2, True), (3, False)])
 def test_patience_counts_checkpoints_after_the_chosen(patience, spent):
-    choice = Choice(200, 200, {100: 0.3, 200: 0.5, 300: 0.4, 400: 0.4})
-    assert is_spent(choice, patience) is spent
+    assert is_spent(200, {100: 0.3, 200: 0.5, 300: 0.4, 400: 0.4}, patience) is spent
