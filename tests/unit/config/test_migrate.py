@@ -163,6 +163,7 @@ def test_s1_the_advanced_sdxl_run(tmp_path: Path):
     assert (config.optimizer.betas, config.optimizer.weight_decay) == ((0.9, 0.999), 1e-4)  # the script's defaults
     assert config.tokens is not None
     assert (config.tokens.placeholders, config.tokens.stop) == ({"TOK": 2}, 0.5)
+    assert config.tokens.retraction == 0.1  # which no flag says
     assert (config.loss.weighting.kind, config.loss.weighting.gamma) == ("min_snr", 5.0)
     assert (config.training.steps, config.training.batch_size, config.training.seed) == (1000, 3, 0)
     assert config.training.gradient_checkpointing

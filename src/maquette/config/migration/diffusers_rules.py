@@ -10,8 +10,11 @@ EDM = ("train_dreambooth_lora_sdxl", "train_dreambooth_lora_sdxl_advanced")
 
 
 def implied(asked: Asked) -> Iterator[Outcome]:
-    """How the script cuts pictures, and how it draws and weighs noise levels on a base with EDM's preconditioning."""
+    """How the script cuts pictures and holds new tokens, and how it trains a base with EDM's preconditioning."""
     yield from _crop(asked)
+    if asked.is_on("train_text_encoder_ti"):
+        said = f"{asked.script.name} scales new tokens at every step"
+        yield Setting("tokens.retraction", 0.1, said, is_default=True)
     if asked.script.name in EDM and is_edm(asked.text("pretrained_model_name_or_path")):
         said = f"{asked.script.name} on a base with an EDM scheduler"
         yield Setting("loss.noise_levels.kind", "karras", said, is_default=True)
