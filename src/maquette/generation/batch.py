@@ -20,7 +20,7 @@ from maquette.config.load import load_config
 from maquette.config.running import ModelConfig
 from maquette.errors import CheckpointError, ConfigError, DataError
 from maquette.families.base import Family
-from maquette.families.load import load_model, written
+from maquette.families.load import HALVES, detect, load_model, written
 from maquette.families.placement import Precision
 from maquette.families.quantized import Quantization
 from maquette.generation.files import read_settings, settings_of, write_picture
@@ -58,9 +58,9 @@ class Maker:
         runs = {path: load_config(run.config) for path, _ in self.adapters if (run := run_of(path)) is not None}
         for path, config in runs.items():
             if isinstance(config.adapter, FullConfig):
-                model = path / "model" if path.name == BEST else path / "export" / "model"
-                cure = f"Use it as the base: --base {model}"
-                raise ConfigError(f"--adapter {path}: this run trained the whole model, not an adapter. {cure}.")
+                raise ConfigError(
+                    f"--adapter {path}: this run trained a whole model, not an adapter. Give it as {whole(path)}."
+                )
         if isinstance(self.base, ModelConfig):
             found = self.base
         elif self.base is not None:
@@ -84,6 +84,15 @@ class Maker:
     def described(self) -> dict[str, object]:
         """What a picture says of it: names, never paths of this machine."""
         return described(self.model(), self.adapters)
+
+
+def whole(path: Path) -> str:
+    """The flag that takes what a run has trained all of. path: the run's folder, or its export or best one."""
+    run = run_of(path)
+    assert run is not None
+    model = (path if path.name == BEST else run.export) / "model"
+    is_prior = (model / "model_index.json").is_file() and detect(model) == HALVES["prior"]
+    return f"--{'prior' if is_prior else 'base'} {model}"
 
 
 def described(model: ModelConfig, adapters: Sequence[tuple[Path, float]]) -> dict[str, object]:
@@ -121,13 +130,14 @@ def make_pictures(maker: Maker, requests: Sequence[Request], out: Path) -> Path:
     A file with the name of a picture but other settings, or older than an adapter or than a base on this machine, is an
     error before anything is made.
     """
+    base = maker.model()  # first: what is said of a run without an adapter is said there
     files = maker.files()
     if absent := [str(file) for file in files if not file.is_file()]:
         raise CheckpointError(f"There is no adapter {', '.join(absent)}; give a file, or the folder of a run.")
     newest = {"the adapter": max((file.stat().st_mtime for file in files), default=0.0)}
-    newest["the base"] = written(maker.model().base)
-    newest["the prior"] = written(maker.model().prior or "")
-    newest["the decoder"] = written(maker.model().decoder or "")
+    newest["the base"] = written(base.base)
+    newest["the prior"] = written(base.prior or "")
+    newest["the decoder"] = written(base.decoder or "")
     paths = [out / name_of(request) for request in requests]
     made_with = maker.described()
     settings = [settings_of(request, made_with) for request in requests]
