@@ -8,7 +8,18 @@ from maquette.cli.app import app
 
 FROZEN = {
     "": ["--version"],
-    "check": ["FOLDER", "--prompt", "--trigger", "--base", "--resolution", "--placeholder", "--pack", "--json"],
+    "check": [
+        "FOLDER",
+        "--prompt",
+        "--trigger",
+        "--base",
+        "--resolution",
+        "--placeholder",
+        "--preset",
+        "--set",
+        "--pack",
+        "--json",
+    ],
     "compare": [
         "TARGETS",
         "--suite",

@@ -45,6 +45,7 @@ SAID_BY = {
     "evaluation/strength.py": ("evaluate",),
     "evaluation/target.py": ("evaluate",),
     "families/": ("generate", "fuse"),
+    "families/kandinsky/decoder.py": ("train", "check", "generate", "fuse"),
     "generation/": ("generate",),
     "planning/": ("plan",),
     "report/": ("generate",),

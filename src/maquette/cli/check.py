@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from maquette.cli.train import Preset, Set
 from maquette.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 STYLES = {"error": "bold red", "warning": "yellow", "note": "dim"}
 
 
-def check(
+def check(  # noqa: PLR0913 - one parameter for each flag
     folder: Annotated[Path, typer.Argument(help="Folder of pictures or TOML file, as `maquette train` takes it.")],
     prompt: Annotated[str | None, typer.Option("--prompt", help="The caption of all pictures.")] = None,
     trigger: Annotated[str | None, typer.Option("--trigger", help='What "[trigger]" stands for in captions.')] = None,
@@ -34,6 +35,8 @@ def check(
     placeholder: Annotated[
         list[str] | None, typer.Option("--placeholder", help="A word that new tokens are to be learned for ([tokens]).")
     ] = None,
+    preset: Preset = None,
+    set_: Set = None,
     is_pack: Annotated[bool, typer.Option("--pack", help="Each folder in FOLDER is a concept of its own.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
@@ -41,7 +44,7 @@ def check(
 
     Exit code 0: training would accept it, whatever the warnings. 1: it would not. Nothing is changed.
     """
-    config = _settings(folder, prompt, trigger, base, resolution, is_pack=is_pack)
+    config = _settings(folder, (prompt, trigger, base, resolution), preset, set_ or [], is_pack=is_pack)
     report = _report(config, folder, placeholder or [])
     if as_json:
         typer.echo(json.dumps(report.as_json(), indent=2, ensure_ascii=False))
@@ -52,11 +55,17 @@ def check(
 
 
 def _settings(
-    folder: Path, prompt: str | None, trigger: str | None, base: str | None, resolution: int | None, *, is_pack: bool
+    folder: Path,
+    given: tuple[str | None, str | None, str | None, int | None],
+    preset: str | None,
+    sets: list[str],
+    *,
+    is_pack: bool,
 ) -> RunConfig:
-    """What training would be told of these pictures."""
+    """What training would be told of these pictures. given: --prompt, --trigger, --base and --resolution."""
     from maquette.config.load import load_config, require_pictures
 
+    prompt, trigger, base, resolution = given
     is_file = folder.suffix == ".toml"
     if is_file and (is_pack or prompt is not None or trigger is not None):
         raise ConfigError(f"{folder}: says by itself what its pictures are; leave out --pack, --prompt and --trigger.")
@@ -64,7 +73,8 @@ def _settings(
         raise ConfigError("--trigger: the folders of a pack are called by their own names; leave it out.")
     pictures = None if is_file else folder
     flags = {"SOURCE": pictures, "--prompt": prompt, "--trigger": trigger, "--base": base, "--resolution": resolution}
-    config = load_config(folder if is_file else None, flags=flags, sets=["pack={}"] if is_pack else [])
+    sets = [*(["pack={}"] if is_pack else []), *sets]
+    config = load_config(folder if is_file else None, preset=preset, flags=flags, sets=sets)
     require_pictures(config)
     return config
 

@@ -137,7 +137,8 @@ def load(folder: Path, options: parts.Options) -> KandinskyDecoder:
     if options.prior is None:
         raise ModelError(
             f"{folder}: is a decoder of Kandinsky 2.2, which is told image embeddings; what makes them lies in its "
-            "prior. Name that, as a folder or hub id: model.prior, or --prior kandinsky-community/kandinsky-2-2-prior."
+            "prior. Name that too, as a folder or hub id: --set model.prior=kandinsky-community/kandinsky-2-2-prior "
+            "(of generate and fuse: --prior)."
         )
     if options.clip_skip:
         raise ModelError(f"clip_skip = {options.clip_skip}: a decoder reads no text. Set it to 0.")
