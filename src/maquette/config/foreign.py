@@ -122,7 +122,7 @@ REFERENCE: Mapping[str, Mapping[str, Foreign]] = {
         "gradient_accumulation_steps": to("training.gradient_accumulation"),
         "gradient_checkpointing": to("training.gradient_checkpointing"),
         "use_8bit_adam": to("optimizer.kind", note='kind = "adamw8bit"', on="adamw8bit"),
-        "use_ema": to("training.ema", note="the section's presence turns it on", on={}),
+        "use_ema": to("training.ema", note="its half-life by the length of the run: see `maquette migrate`", on={}),
     },
     "Run": {
         "seed": to("training.seed"),
@@ -182,7 +182,7 @@ OTHERS: Mapping[str, Foreign] = {
     "dataset_path": to("data.folder"),
     "dim": to("adapter.rank"),
     "dtype": to("model.precision"),
-    "ema_decay": to("training.ema.half_life_images"),
+    "ema_decay": refused("say after how many pictures a weight counts half", "training.ema.half_life_images"),
     "epochs": refused("lengths are in optimizer steps", "training.steps"),
     "folder_path": to("data.folder"),
     "gradient_accumulation_steps": to("training.gradient_accumulation"),

@@ -17,6 +17,7 @@ from maquette.config.migration.plan import Remark
 from maquette.config.migration.rules import RULES
 from maquette.config.migration.scripts import SCRIPTS
 from maquette.config.migration.write import write
+from maquette.config.presets import preset_text
 from maquette.config.schema import RunConfig
 from maquette.errors import ConfigError
 
@@ -392,6 +393,37 @@ def test_pictures_are_cut_as_the_script_cuts_them(command: str, buckets: bool | 
         buckets,
         crop,
     ]
+
+
+@pytest.mark.parametrize(("steps", "pictures"), [(15000, 4), (2000, 1), (120_000, 1)])
+def test_an_average_ends_with_half_of_it_where_the_scripts_has_half(steps: int, pictures: int):
+    """Against the decays that diffusers gives each step: how far back from the end half of the weight lies."""
+    from diffusers.training_utils import EMAModel
+
+    theirs = EMAModel([], decay=0.9999)
+    older, back = 1.0, 0
+    while older > 0.5:
+        older *= theirs.get_decay(steps - back)
+        back += 1
+    more = f"--gradient_accumulation_steps={pictures} --train_batch_size=1"
+    result = migrated(f"python train_text_to_image_decoder.py --use_ema --max_train_steps={steps} {more}")
+    half_life = result.settings["training.ema.half_life_images"].value
+    assert half_life == pytest.approx(back * pictures, rel=0.05)
+    assert said(result, "--use_ema").status == "open"
+    assert f"{half_life:g}; half_life_images" in said(result, "--use_ema").why
+
+
+def test_an_average_of_a_run_of_unknown_length_is_left_to_a_person():
+    result = migrated("python train_text_to_image_decoder.py --use_ema --num_train_epochs=3")
+    assert "training.ema" in result.settings
+    assert "training.ema.half_life_images" not in result.settings
+    assert "7 %" in said(result, "--use_ema").why
+
+
+def test_the_recipe_names_the_average_that_its_command_comes_to():
+    result = migrated(S4.format(script="decoder", lr=1e-5, more="--gradient_checkpointing --use_ema"))
+    half_life = result.settings["training.ema.half_life_images"].value
+    assert f"training.ema.half_life_images={half_life:g} " in preset_text("kandinsky22decoder-style-full")
 
 
 def test_a_key_of_another_kind_is_named():
