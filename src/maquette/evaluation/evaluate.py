@@ -13,7 +13,7 @@ from maquette.evaluation.asking import Wish, Wishes, wishes_of
 from maquette.evaluation.contest import components, metrics_of
 from maquette.evaluation.differences import differences
 from maquette.evaluation.dreambooth import Lists, find_lists, read_lists
-from maquette.evaluation.learned import Asked, Concept, concepts_of, wording_of
+from maquette.evaluation.learned import Asked, Concept, concepts_of, wordings_of
 from maquette.evaluation.metric import EvalSet, Pictures, Score
 from maquette.evaluation.metrics import METRICS, Part, metric_named, parts_needed
 from maquette.evaluation.networks import Networks
@@ -181,7 +181,8 @@ def _totals(suite: Suite, values: Mapping[str, float]) -> dict[str, float]:
 
 
 def _wishes(target: Target, bench: Bench) -> Wishes:
-    concepts = [(each, wording_of(target, each, i, bench.asked)) for i, each in enumerate(bench.concepts)]
+    wordings = wordings_of(target, bench.concepts, bench.asked)
+    concepts = list(zip(bench.concepts, wordings, strict=True))
     wishes = wishes_of(bench.suite.config, concepts, bench.lists, is_base=target.is_base)
     if len(wishes.subjects) < 2:
         raise ConfigError(

@@ -1,5 +1,6 @@
 """What the things under evaluation have learned: the concepts, what prompts call them, and real pictures of them."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ from maquette.evaluation.pictures import Real, real_of
 from maquette.evaluation.target import Target
 from maquette.evaluation.wording import Wording, noun_of, phrase_in, phrase_of
 from maquette.report.pictures import FOLDER, read_thumbnails
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,29 +70,35 @@ def concepts_of(
     if asked.subject is not None and len(known) > 1:
         raise ConfigError(f"--subject {asked.subject}: the run learned {len(known)} things; leave --subject out.")
     real = _references(known, asked, needs_real)
+    matched = [_matched(target, known, asked) for target in targets]
     concepts = []
-    for each, pictures in zip(known, real, strict=True):
+    for number, (each, pictures) in enumerate(zip(known, real, strict=True)):
         phrase = asked.subject or phrase_of(each.captions, each.trigger) or _trigger(targets)
-        captions = tuple(caption for target in targets for caption in _captions(target, each.name, len(known)))
+        shown = [own[number] for own in matched]
+        captions = tuple(caption for one in shown if one is not None for caption in one.captions)
         concepts.append(Concept(each.name, _noun(each, phrase, suite, asked, lists), pictures, captions))
     return concepts
 
 
-def wording_of(target: Target, concept: Concept, number: int, asked: Asked) -> Wording:
-    """What one of the targets calls a concept: its own trigger; the base, and who has none, knows the noun alone."""
+def wordings_of(target: Target, concepts: Sequence[Concept], asked: Asked) -> list[Wording]:
+    """What a target calls each concept: by its own trigger; who has not learned it, as the base, knows the noun."""
     if target.is_base:
-        return Wording(concept.noun, concept.noun)
-    if asked.subject is not None:
-        return Wording(asked.subject, concept.noun)
-    known = _known(target) if target.config is not None else []
-    phrase = phrase_of(known[number].captions, known[number].trigger) if number < len(known) else ""
-    return Wording(phrase or _trigger([target]) or concept.noun, concept.noun)
+        phrases = [""] * len(concepts)
+    elif asked.subject is not None:
+        phrases = [asked.subject] * len(concepts)
+    elif target.config is None:
+        phrases = [target.trigger or ""] * len(concepts)
+    else:
+        found = _counterparts(_known(target), concepts)
+        phrases = ["" if known is None else phrase_of(known.captions, known.trigger) for known in found]
+    return [Wording(phrase or each.noun, each.noun) for phrase, each in zip(phrases, concepts, strict=True)]
 
 
 def _known(target: Target) -> list[_Known]:
     """The concepts of a run, with what its pictures say, or, where these are gone, what it kept of their captions."""
     config = target.config
-    assert config is not None
+    if config is None:
+        return []
     if config.data.dataset is not None:
         names = [Path(config.data.dataset).name]
     else:
@@ -128,10 +137,28 @@ def _class_prompt(config: RunConfig, number: int) -> str | None:
     return config.class_images.prompt if config.class_images is not None else None
 
 
-def _captions(target: Target, name: str, count: int) -> tuple[str, ...]:
-    """What a target was shown of a concept; one that learned a single thing is asked about that thing by any name."""
-    known = _known(target) if target.config is not None else []
-    return tuple(c for each in known if each.name == name or count == len(known) == 1 for c in each.captions)
+def _counterparts(known: Sequence[_Known], concepts: Sequence[_Known | Concept]) -> list[_Known | None]:
+    """Which of the things that a run has learned is each concept: that of its name, or the only one of each."""
+    if len(known) == len(concepts) == 1:
+        return list(known)
+    by_name = {each.name: each for each in known}
+    return [by_name.get(concept.name) for concept in concepts]
+
+
+def _matched(target: Target, known: Sequence[_Known], asked: Asked) -> list[_Known | None]:
+    """What a target has learned of each concept; where a run lacks some and --subject is not given, that is said."""
+    own = _known(target)
+    found = _counterparts(own, known)
+    lacking = [each.name for each, one in zip(known, found, strict=True) if one is None]
+    if own and lacking and asked.subject is None:
+        logger.warning(
+            "%s: learned %s, and nothing called %s, for which it is asked by its class alone, as the base is. What is "
+            "learned is called like the folder of its pictures.",
+            target.name,
+            ", ".join(each.name for each in own),
+            ", ".join(lacking),
+        )
+    return found
 
 
 def _trigger(targets: Sequence[Target]) -> str:
