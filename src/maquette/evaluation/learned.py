@@ -45,13 +45,13 @@ class Concept:
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What a run tells of one of its concepts. trigger: what stands for it in captions, if the run says so."""
+    """What a run tells of one of its concepts. trigger, noun: its words in captions and its class, if told."""
 
     name: str
     trigger: str | None
     captions: tuple[str, ...]
     samples: tuple[Sample, ...]
-    class_prompt: str | None
+    noun: str | None
 
 
 def concepts_of(
@@ -109,7 +109,7 @@ def _known(target: Target) -> list[_Known]:
         own = tuple(sample for sample in samples if sample.concept == number)
         captions = tuple(sample.caption for sample in own) or _kept_captions(target, config, number)
         words = config.concepts[number] if config.concepts else config.data
-        known.append(_Known(name, words.trigger, captions, own, _class_prompt(config, number)))
+        known.append(_Known(name, words.trigger, captions, own, _class_noun(config, number)))
     return known
 
 
@@ -131,10 +131,13 @@ def _kept_captions(target: Target, config: RunConfig, number: int) -> tuple[str,
     return tuple(picture.caption for picture in read_thumbnails(target.run.root / FOLDER))
 
 
-def _class_prompt(config: RunConfig, number: int) -> str | None:
+def _class_noun(config: RunConfig, number: int) -> str | None:
+    """What the settings say that a concept is, itself or by what its class images show."""
     if config.concepts:
-        return config.concepts[number].class_prompt
-    return config.class_images.prompt if config.class_images is not None else None
+        class_prompt = config.concepts[number].class_prompt
+    else:
+        class_prompt = config.class_images.prompt if config.class_images is not None else None
+    return config.evaluation.class_noun or phrase_in([class_prompt or ""]) or None
 
 
 def _counterparts(known: Sequence[_Known], concepts: Sequence[_Known | Concept]) -> list[_Known | None]:
@@ -171,8 +174,7 @@ def _trigger(targets: Sequence[Target]) -> str:
 
 def _noun(known: _Known, phrase: str, suite: SuiteConfig, asked: Asked, lists: Lists | None) -> str:
     listed = lists.classes.get(known.name) if lists is not None else None
-    said = phrase_in([known.class_prompt]) if known.class_prompt else None
-    noun = asked.noun or listed or said or suite.noun or noun_of(phrase)
+    noun = asked.noun or listed or known.noun or noun_of(phrase) or suite.noun
     if noun is not None:
         return noun
     texts = [words for prompt in suite.prompts for words in (prompt.text, prompt.scored or prompt.text)]

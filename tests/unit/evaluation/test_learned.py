@@ -59,3 +59,24 @@ def test_two_runs_of_one_thing_are_asked_for_it_whatever_their_folders_are_calle
 
 def test_a_run_of_several_things_is_asked_for_the_one_that_the_first_has_learned(photos):
     assert asked_for([learned("a", photos / "dog"), learned("b", photos / "cat", photos / "dog")])[1] == ["b-dog dog"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "noun"),
+    [
+        ({}, "pets"),
+        ({"class_images__prompt": "a photo of a hound"}, "hound"),
+        ({"evaluation__class_noun": "terrier", "class_images__prompt": "a photo of a hound"}, "terrier"),
+    ],
+)
+def test_the_noun_is_what_the_run_says_before_what_the_suite_says(photos, settings, noun):
+    suite = SUITE.model_copy(update={"noun": "man"})
+    run = learned("a", photos / "pets", **settings)
+    assert concepts_of([run], suite, Asked(), None, needs_real=False)[0].noun == noun
+    assert concepts_of([run], suite, Asked(noun="puppy"), None, needs_real=False)[0].noun == "puppy"
+
+
+def test_a_trigger_of_one_word_is_of_the_class_that_the_suite_names(photos):
+    run = learned("a", photos / "pets", data__prompt="a photo of ohwx")
+    suite = SUITE.model_copy(update={"noun": "man"})
+    assert concepts_of([run], suite, Asked(), None, needs_real=False)[0].noun == "man"
