@@ -37,6 +37,23 @@ shows = "neutral"
 """
 PROMPT = "a photo of sks mug"
 
+DREAMBOOTH = """\
+Classes
+
+subject_name,class
+cat2,cat
+dog6,dog
+
+Prompts
+
+Object Prompts
+'a {0} {1} in the jungle'.format(unique_token, class_token),
+
+Live Subject Prompts
+'a {0} {1} in a chef outfit'.format(unique_token, class_token),
+'a wet {0} {1}'.format(unique_token, class_token)
+"""
+
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory, bases: Callable[[str], Path]) -> Path:
@@ -151,6 +168,61 @@ def test_finished_pictures_are_scored_style_by_style_with_the_contests_total(her
     assert not found.totals["total"] >= 0
     assert "quality:" in caplog.text
     assert sorted(path.name for path in (here / "entry" / "00").iterdir()) == ["bicycle.png", "cat.png", "red boat.png"]
+
+
+QUICKLY = ["--set", "sampling.steps=1", "--set", "sampling.guidance=1.0"]
+
+
+@pytest.mark.parametrize(
+    ("suite", "num", "shots", "unscored"),
+    [
+        ("world", 2, 26, set()),
+        ("world-face", 1, 13, {"face_similarity", "diversity"}),
+        ("world-style", 1, 15, {"diversity"}),  # without the mug, which training showed
+        ("homework-face", 1, 25, {"face_distance", "face_similarity", "face_prompt_score"}),
+        ("jittor-style", 1, 25, {"quality", "retrieval_5"}),
+    ],
+)
+def test_every_packaged_suite_scores_a_run(here, suite, num, shots, unscored):
+    assert maquette("evaluate", "runs/mug", "--suite", suite, *QUICKLY, "--set", f"num={num}") == 0
+    (found,) = read_scores(here / f"runs/mug/evaluation/{suite}/scores.json").evaluations
+    assert len(found.shots) == shots
+    assert {score.name for score in found.scores if not score.is_score} == unscored
+
+
+@pytest.fixture
+def dreambooth(here: Path) -> Path:
+    """A small copy of the data set."""
+    folder = here / "dreambooth"
+    for subject in ("cat2", "dog6"):
+        paint(folder / subject)
+    (folder / "prompts_and_classes.txt").write_text(DREAMBOOTH)
+    return folder
+
+
+def test_dreambooth_asks_a_run_for_the_subject_whose_folder_is_named(here, dreambooth):
+    asked = ["--suite", "dreambooth", "--references", "dreambooth/dog6", *QUICKLY, "--set", "num=2"]
+    assert maquette("evaluate", "runs/mug", *asked) == 0
+    (found,) = read_scores(here / "runs/mug/evaluation/dreambooth/scores.json").evaluations
+    assert [(shot.prompt, shot.scored, shot.concept) for shot in found.shots[::2]] == [
+        ("a sks mug in a chef outfit", "a dog in a chef outfit", "dog6"),
+        ("a wet sks mug", "a wet dog", "dog6"),
+    ]
+    assert [score.name for score in found.scores if score.is_score] == [
+        "subject_fidelity",
+        "image_similarity",
+        "prompt_fidelity",
+        "diversity",
+        "preservation",
+    ]
+
+
+def test_dreambooth_reads_finished_pictures_as_those_of_the_subject_whose_folder_is_named(here, dreambooth):
+    paint(here / "made", ("a sks dog in snow", "a photo of a sks dog"))
+    asked = ["--suite", "dreambooth", "--references", "dreambooth/dog6", "--subject", "sks dog"]
+    assert maquette("evaluate", "--pictures", "made", *asked) == 0
+    (found,) = read_scores(here / "made-dreambooth/scores.json").evaluations
+    assert [shot.scored for shot in found.shots] == ["a photo of a dog", "a dog in snow"]
 
 
 def test_without_a_face_in_any_picture_there_is_no_score_and_nothing_is_best(here, capsys):

@@ -4,7 +4,7 @@ Source: Ruiz et al. 2023 (arXiv 2208.12242) section 4, github.com/google/dreambo
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +27,12 @@ class Lists:
     classes: Mapping[str, str]
     objects: tuple[PromptConfig, ...]
     live: tuple[PromptConfig, ...]
+
+    def called(self, concepts: Sequence[str], references: Path | None) -> list[str]:
+        """Concepts by their names in the list: a single one is the subject whose folder its real pictures are in."""
+        if len(concepts) == 1 and references is not None and references.resolve().name in self.classes:
+            return [references.resolve().name]
+        return list(concepts)
 
     def prompts(self, subject: str) -> tuple[PromptConfig, ...]:
         """The 25 prompts that the paper asks for a subject of the list, whatever else its class is called."""

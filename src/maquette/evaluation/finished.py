@@ -8,7 +8,7 @@ from pathlib import Path
 
 from maquette.config.suites import Suite
 from maquette.errors import DataError
-from maquette.evaluation.dreambooth import Lists, find_lists, read_lists
+from maquette.evaluation.dreambooth import find_lists, read_lists
 from maquette.evaluation.evaluate import measure, metric_names, summed_up
 from maquette.evaluation.learned import Asked
 from maquette.evaluation.metric import EvalSet
@@ -42,14 +42,16 @@ def prepare_finished(folder: Path, suite: Suite, asked: Asked) -> Found:
     if len(pictures) < 2:
         raise DataError(f"{folder}: holds a single picture, and a score needs at least two to say how sure it is.")
     concepts = list(dict.fromkeys(picture.concept for picture in pictures))
-    lists = None
+    listed: dict[str, str] = {}
     if suite.config.dataset is not None and asked.references is not None:
         lists = read_lists(find_lists(asked.references))
+        subjects = zip(concepts, lists.called(concepts, asked.references), strict=True)
+        listed = {concept: lists.classes[subject] for concept, subject in subjects if subject in lists.classes}
     needed = parts_needed([name for name in names if name not in others])
     return Found(
         folder.resolve().name,
         tuple(pictures),
-        tuple(_scored(picture, suite, asked, lists) for picture in pictures),
+        tuple(_scored(picture, suite, asked, listed.get(picture.concept)) for picture in pictures),
         _real(concepts, asked) if "references" in needed else {},
         tuple(others),
     )
@@ -71,8 +73,7 @@ def evaluate_finished(found: Found, suite: Suite, networks: Networks, out: Path)
     return summed_up([measure(found.name, pictures, shots, suite, networks, leave_out=found.leave_out)], suite)
 
 
-def _scored(picture: Finished, suite: Suite, asked: Asked, lists: Lists | None) -> str:
-    listed = lists.classes.get(picture.concept) if lists is not None else None
+def _scored(picture: Finished, suite: Suite, asked: Asked, listed: str | None) -> str:
     noun = asked.noun or listed or suite.config.noun or ""
     return Wording(asked.subject or "", noun).text_of(picture.prompt)
 

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from maquette.config.checks import TRIGGER
@@ -67,6 +67,9 @@ def concepts_of(
     if not known:
         name = asked.references.resolve().name if asked.references is not None else "subject"
         known = [_Known(name, None, (), (), None)]
+    if lists is not None:
+        names = lists.called([each.name for each in known], asked.references)
+        known = [replace(each, name=name) for each, name in zip(known, names, strict=True)]
     if asked.subject is not None and len(known) > 1:
         raise ConfigError(f"--subject {asked.subject}: the run learned {len(known)} things; leave --subject out.")
     real = _references(known, asked, needs_real)
