@@ -59,7 +59,10 @@ def refused(
     if len(sources) > 1 and any(source.suffix != ".toml" for source in sources):
         problems.append("SOURCE: several must be TOML files; name one folder of pictures.")
     if base is not None and not resume:
-        problems.append("--base: each of several runs has a base of its own; name it in the TOML file or the preset.")
+        problems.append(
+            "--base: each of several runs has a base of its own. Name it in a TOML file for each: "
+            "`maquette config --preset NAME --base BASE > RUN.toml` writes one."
+        )
     if push is not None:
         runs = "RUN" if out is None else f"{out}/RUN"
         problems.append(
