@@ -39,6 +39,7 @@ DOCUMENTED = {
     },
     "sd2-style-lora-pack": {
         "model.base": "stabilityai/stable-diffusion-2-1",
+        "model.precision": "fp32",
         "data.resolution": 512,
         "data.buckets": False,
         "data.crop": "random",
