@@ -20,8 +20,11 @@ BYTES = 4 << 30
 class Rehearse(Protocol):
     """The first micro-batches of a run, passed through the model as in training, with no optimizer step."""
 
-    def __call__(self, batches: int, *, backward: bool) -> None:
-        """Make so many passes, and backward passes; every call makes the same ones, to the bit."""
+    def __call__(self, batches: int, *, backward: bool) -> float:
+        """Make so many passes, and backward passes; every call makes the same ones, to the bit.
+
+        Returns what gradients are multiplied by, so that small ones do not vanish in fp16; 1 elsewhere.
+        """
         ...
 
 
@@ -37,9 +40,9 @@ def mean_gradients(
         with wanting([weights[name] for name in names]):
             hooks = [weights[name].register_post_accumulate_grad_hook(taking(sums[name])) for name in names]
             with removing(hooks):
-                rehearse(batches, backward=True)
+                scale = rehearse(batches, backward=True)
         for name in names:
-            yield name, sums.pop(name).div_(batches)
+            yield name, sums.pop(name).div_(scale * batches)
 
 
 def taking(total: Tensor) -> Callable[[Tensor], None]:

@@ -97,9 +97,9 @@ def train(  # noqa: PLR0913 - what a step needs, each named once; a bundle of th
         loss, images = runtime.gathered(moving, loss, images)
         runtime.unscale(optimizer)
         grad_norm = clip_gradients(active, max_grad_norm)
-        runtime.step(optimizer)
+        has_moved = runtime.step(optimizer)
         for group in active:
-            if group.hold is not None:
+            if has_moved and group.hold is not None:
                 group.hold()
         optimizer.zero_grad(set_to_none=True)
         progress.step += 1

@@ -23,6 +23,10 @@ from maquette.training.runtime import Runtime
 from maquette.training.seeds import global_generators, rng_at
 from maquette.types import TrainBatch
 
+FP16_SCALE = 2.0**10
+"""What losses are multiplied by in fp16: a gradient between 1e-10 and 60 is then a number of that precision. Steps
+begin with 2^16, and are skipped until nothing overflows; a start has no second try."""
+
 
 def init_of(config: AdapterConfig) -> InitConfig:
     """How the factors start; kinds that start at random in their own way count as gaussian."""
@@ -38,7 +42,9 @@ def init_of(config: AdapterConfig) -> InitConfig:
 def rehearsal(dataset: Dataset, objective: Objective[TrainBatch], runtime: Runtime, seed: int) -> Rehearse:
     """Passes over the batches of the first steps, with noise of their own: a pure function of the seed."""
 
-    def rehearse(batches: int, *, backward: bool) -> None:
+    scale = 1.0 if runtime.scaler is None else FP16_SCALE
+
+    def rehearse(batches: int, *, backward: bool) -> float:
         step, left = 0, batches
         while left:
             for i, batch in enumerate(dataset.batches_at(step)[:left]):
@@ -47,9 +53,10 @@ def rehearsal(dataset: Dataset, objective: Objective[TrainBatch], runtime: Runti
                     with runtime.forward():
                         loss = (batch.weight * objective(batch, rng)).sum()
                     if backward:
-                        runtime.backward(loss)
+                        torch.autograd.backward(scale * loss)
                 left -= 1
             step += 1
+        return scale
 
     return rehearse
 

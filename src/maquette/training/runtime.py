@@ -62,13 +62,18 @@ class Runtime:
         if self.scaler is not None:
             self.scaler.unscale_(optimizer)
 
-    def step(self, optimizer: Optimizer) -> None:
-        """Move the parameters; with scaling, an overflowing step is skipped and the scale reduced."""
+    def step(self, optimizer: Optimizer) -> bool:
+        """Move the parameters; with scaling, an overflowing step is skipped and the scale reduced.
+
+        Returns whether they moved.
+        """
         if self.scaler is None:
             optimizer.step()
-        else:
-            self.scaler.step(optimizer)
-            self.scaler.update()
+            return True
+        scale = self.scaler.get_scale()
+        self.scaler.step(optimizer)
+        self.scaler.update()
+        return self.scaler.get_scale() >= scale
 
 
 ON_CPU = Runtime(torch.device("cpu"))

@@ -293,10 +293,10 @@ def test_a_step_that_overflows_is_skipped_and_the_scale_is_halved(name):
     config, lr = OPTIMIZERS[name]
     trainable, loss = linear(1.0)
     param = trainable.groups[0].params[0]
-    trainable.groups = [ParamGroup("denoiser", [param], lr)]
+    scales, weights, held = [], [], []
+    trainable.groups = [ParamGroup("denoiser", [param], lr, hold=lambda: held.append(len(scales)))]
     runtime = half(2.0**18)
     stats, _ = run(trainable, config, 4, objective=loss, runtime=runtime)
-    scales, weights = [], []
     for _ in stats:
         scales.append(runtime.scaler.get_scale())
         weights.append(param.detach().clone())
@@ -304,6 +304,7 @@ def test_a_step_that_overflows_is_skipped_and_the_scale_is_halved(name):
     assert scales == [2.0**17, 2.0**16, 2.0**15, 2.0**15]
     assert all(weight.eq(1).all() for weight in weights[:3])
     assert not weights[3].eq(1).all()
+    assert held == [3]  # steps count from 0
 
 
 def test_contexts_of_the_precisions():
