@@ -1,6 +1,7 @@
 """Starts from gradients, weights and inputs: against exact decompositions, autograd on an untouched base, and peft."""
 
 import copy
+import itertools
 import json
 import math
 from pathlib import Path
@@ -94,7 +95,7 @@ def gradients(kind="sd1", batches=3):
 
 
 @pytest.mark.parametrize("name", AWAY)
-@pytest.mark.parametrize("kind", ["sd1", "sdxl"])
+@pytest.mark.parametrize("kind", ["sd1", "sd2", "sdxl"])
 def test_it_starts_as_the_base_whose_weights_stay_as_they_were(name, kind):
     before = frozen(kind)
     models, trainable, _ = begun(name, kind, text="lora")
@@ -151,7 +152,13 @@ def linear(rows, columns, rank):
 
 @pytest.mark.parametrize(
     ("rows", "size", "product"),
-    [(320, 1.057371, 1.118034), (640, 1.257433, 1.581139), (1280, 1.495349, 2.236068), (2048, 1.681793, 2.828427)],
+    [
+        (320, 1.057371, 1.118034),
+        (640, 1.257433, 1.581139),
+        (1024, 1.414214, 2.0),
+        (1280, 1.495349, 2.236068),
+        (2048, 1.681793, 2.828427),
+    ],
 )
 def test_the_scale_is_the_published_one(rows, size, product):
     rank = 4
@@ -167,6 +174,30 @@ def test_down_has_the_first_directions_and_up_the_next():
     size = math.sqrt(40) / 16
     torch.testing.assert_close(down.T @ down / size, Vh[:3].T @ Vh[:3], rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(up @ up.T / size, U[:, 3:6] @ U[:, 3:6].T, rtol=1e-4, atol=1e-5)
+
+
+def left_over(gradient, down, up):
+    """What a step on both factors misses of the gradient, squared; both orthonormal."""
+    gradient, down, up = gradient.double(), down.double(), up.double()
+    return float((up @ up.T @ gradient + gradient @ down.T @ down - gradient).square().sum())
+
+
+def test_no_other_directions_hold_as_much_of_the_gradient():
+    """All ways to give 2 directions of 7 to A and 2 others to B: what is left is least with the first four, and then
+    the sum of the squares of the singular values after them."""
+    gradient, down, up = linear(9, 7, 2)
+    U, S, Vh = torch.linalg.svd(gradient)
+    size = (math.sqrt(9) / 16) ** 0.5
+    least = float(S[4:].double().square().sum())
+    assert left_over(gradient, down / size, up / size) == pytest.approx(least, rel=1e-5)
+    for four in itertools.combinations(range(7), 4):
+        found = [
+            left_over(gradient, Vh[list(two)], U[:, [i for i in four if i not in two]])
+            for two in itertools.combinations(four, 2)
+        ]
+        others = float(S.double().square().sum() - S[list(four)].double().square().sum())
+        assert found == pytest.approx([others] * len(found), rel=1e-4)
+        assert four == (0, 1, 2, 3) or min(found) > 1.01 * least
 
 
 def test_large_matrices_are_probed_as_well_as_decomposed():
@@ -262,7 +293,7 @@ def test_eva_takes_the_directions_in_which_inputs_vary_most():
 
 
 @pytest.mark.parametrize("name", AWAY)
-@pytest.mark.parametrize("kind", ["sd1", "sdxl"])
+@pytest.mark.parametrize("kind", ["sd1", "sd2", "sdxl"])
 def test_files_hold_the_change_alone_and_need_no_other_base(name, kind, tmp_path: Path):
     models, trainable, _ = begun(name, kind, text="lora")
     moved(trainable)
