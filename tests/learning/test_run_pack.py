@@ -47,7 +47,8 @@ def packed(styles: Path, base: Path, out: Path, **settings: object) -> RunDir:
 def test_a_pack_that_was_broken_off_goes_on_to_the_same_bits(
     styles: Path, bases: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = packed(styles, bases("sd1"), tmp_path / "a/run", checkpoints__every=2)
+    base = bases("sdxl")
+    whole = packed(styles, base, tmp_path / "a/run", checkpoints__every=2)
     config = load_config(whole.config)
     assert [(c.trigger, c.phrase) for c in config.concepts] == [("beach", None), ("red", "photo")]
     assert (config.adapter.rank, config.adapter.lora_alpha, config.text_encoder.rank) == (4, 4.0, 4)
@@ -57,8 +58,8 @@ def test_a_pack_that_was_broken_off_goes_on_to_the_same_bits(
     assert read_facts(whole).triggers == ["beach", "red"]
 
     other = tmp_path / "b/run"
-    killed_when_saving(4, monkeypatch, lambda: packed(styles, bases("sd1"), other, checkpoints__every=2))
-    resumed = packed(styles, bases("sd1"), other, checkpoints__every=2, resume=True)
+    killed_when_saving(4, monkeypatch, lambda: packed(styles, base, other, checkpoints__every=2))
+    resumed = packed(styles, base, other, checkpoints__every=2, resume=True)
     weights = "checkpoints/step-00000006/adapter.safetensors"
     assert tree(whole.root)[weights] == tree(resumed.root)[weights]
     assert load_config(resumed.config) == config

@@ -78,16 +78,21 @@ SETTINGS = {
 }
 
 
+BASES = {"pivotal": "sdxl", "inversion": "sd2-v"}
+"""Bases of the settings that are not tried on sd1."""
+
+
 @pytest.mark.parametrize("name", SETTINGS)
 def test_stopping_anywhere_and_going_on_changes_no_byte(name, photos, bases, tmp_path, monkeypatch):
     """Killed behind the second checkpoint, resumed, killed behind the third before it is logged, resumed to the end."""
     settings = {"training__steps": 4, "checkpoints__every": 1, "preview__every": 2, **SETTINGS[name]}
-    whole = train(photos, bases("sd1"), tmp_path / "whole" / "dog", **settings)
+    base = bases(BASES.get(name, "sd1"))
+    whole = train(photos, base, tmp_path / "whole" / "dog", **settings)
     out = tmp_path / "parts" / "dog"
-    killed_when_saving(2, monkeypatch, lambda: train(photos, bases("sd1"), out, **settings))
-    killed_when_saving(3, monkeypatch, lambda: train(photos, bases("sd1"), out, resume=True, **settings))
+    killed_when_saving(2, monkeypatch, lambda: train(photos, base, out, **settings))
+    killed_when_saving(3, monkeypatch, lambda: train(photos, base, out, resume=True, **settings))
     torch.randn(3)
-    parts = train(photos, bases("sd1"), out, resume=True, **settings)
+    parts = train(photos, base, out, resume=True, **settings)
     ours, theirs = exported(parts), exported(whole)
     assert ours.keys() == theirs.keys()
     for file in ours:

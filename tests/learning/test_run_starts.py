@@ -35,6 +35,8 @@ WAYS = {
     },
     "preservation, text": {"preservation": {"class_prompt": "a photo of a dog"}, "text_encoder__train": "lora"},
 }
+BASES = {"lora_ga": "sdxl", "pissa": "sd2-v", "olora": "sd1", "eva": "sd2-v"}
+BASES |= {"preservation": "sd2-v", "preservation, text": "sdxl"}
 
 
 def files(run):
@@ -45,9 +47,10 @@ def files(run):
 def test_stopping_and_going_on_changes_no_bit(way, bases, tmp_path):
     photos = paint(tmp_path / "photos", ("one", "two"))
     settings = {"training__steps": 4, "checkpoints__every": 2, **WAYS[way]}
-    whole = train(photos, bases("sd1"), tmp_path / "whole" / "dog", **settings)
-    parted = train(photos, bases("sd1"), tmp_path / "parted" / "dog", **{**settings, "training__steps": 2})
-    train(photos, bases("sd1"), parted.root, resume=True, **settings)
+    base = bases(BASES[way])
+    whole = train(photos, base, tmp_path / "whole" / "dog", **settings)
+    parted = train(photos, base, tmp_path / "parted" / "dog", **{**settings, "training__steps": 2})
+    train(photos, base, parted.root, resume=True, **settings)
     ours, theirs = files(whole), files(parted)
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(value, theirs[file][key]) for file in ours for key, value in ours[file].items())

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 import torch
+from tests.contract import tiny
 from tests.unit.adapters import small
 from torch import Tensor
 
@@ -12,83 +13,99 @@ from maquette.adapters.attach import attach
 from maquette.config.schema import RunConfig
 from maquette.data.caption import as_class
 from maquette.data.texts import classes_of
-from maquette.diffusion import affine, weighting
-from maquette.diffusion.level import ddpm_path
-from maquette.diffusion.scheduler import Diffusion, alphas_cumprod
+from maquette.diffusion import weighting
+from maquette.diffusion.level import expand_as
+from maquette.diffusion.scheduler import Diffusion
+from maquette.families.base import Family
 from maquette.training.objective import Preservation, denoising, stratified
 from maquette.training.seeds import rng_at
 from maquette.types import ImageCode, TrainBatch, Words
 
-TABLE = alphas_cumprod({"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"})
-IDS = torch.tensor([[48, 3, 4, 5, 49, 49, 49, 49], [48, 7, 8, 49, 49, 49, 49, 49]])
-PLAIN = torch.tensor([[48, 9, 49, 49, 49, 49, 49, 49], [48, 9, 49, 49, 49, 49, 49, 49]])
+SAID, PLAIN = ["a photo of sks dog", "sks on the beach"], ["a dog", "a dog"]
 
 
 @dataclass
-class Tiny:
-    """As much of a family as the objective reads, around small models; it notes how many rows it was asked for."""
+class Asked:
+    """As much of a family as the objective reads; it notes how many rows it was asked for."""
 
-    models: small.Models
-    diffusion: Diffusion
-    asked: list[int]
+    family: Family
+    rows: list[int]
+
+    @property
+    def diffusion(self) -> Diffusion:
+        return self.family.diffusion
 
     def embed_text(self, tokens):
-        if not tokens:
-            return {}
-        return {"context": self.models.modules["text_encoder"](tokens["ids"]).last_hidden_state}
+        return self.family.embed_text(tokens)
 
     def predict(self, x: Tensor, t: Tensor, cond) -> Tensor:
-        self.asked.append(len(x))
-        return self.models.modules["denoiser"](x, t, cond["context"]).sample
+        self.rows.append(len(x))
+        return self.family.predict(x, t, cond)
 
 
-def tiny(adapter, text="none"):
-    models = small.models()
-    trainable = small.trained(models, adapter, text)
-    return Tiny(models, Diffusion(ddpm_path(TABLE), affine.epsilon), []), trainable
+def taught(adapter, text="none", kind="sd1"):
+    family = tiny.RECIPES[kind]()
+    return Asked(family, []), small.trained(family, adapter, text)
+
+
+def embedded(family, texts):
+    return {name: value.detach() for name, value in family.embed_text(family.tokenize(texts)).items()}
 
 
 def batch(family, *, tokens: bool, mask=None) -> TrainBatch:
-    mean = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(1))
-    cond = {} if tokens else {name: value.detach() for name, value in family.embed_text({"ids": IDS}).items()}
-    plain = {name: value.detach() for name, value in family.embed_text({"ids": PLAIN}).items()}
-    words = Words({}, {"ids": PLAIN}) if tokens else Words(plain, {})
-    code = ImageCode(mean, None, cond)
-    return TrainBatch(code, {"ids": IDS} if tokens else {}, torch.ones(2) / 2, torch.zeros(2).long(), mask, words)
+    rng = torch.Generator().manual_seed(1)
+    geometry = torch.tensor([[16, 16, 0, 0, 16, 16], [24, 16, 4, 0, 16, 16]])
+    code = family.encode_images(torch.rand(2, 3, 16, 16, generator=rng), geometry)
+    mean = torch.randn(code.mean.shape, generator=rng)
+    words = Words({}, family.tokenize(PLAIN)) if tokens else Words(embedded(family, PLAIN), {})
+    cond = {name: value.detach() for name, value in code.cond.items()}
+    known = {} if tokens else embedded(family, SAID)
+    return TrainBatch(
+        ImageCode(mean, None, {**cond, **known}),
+        family.tokenize(SAID) if tokens else {},
+        torch.ones(2) / 2,
+        torch.zeros(2).long(),
+        mask,
+        words,
+    )
 
 
 LORA = {"kind": "lora", "rank": 3}
 
 
+@pytest.mark.parametrize("kind", ["sd1", "sd2-v", "sdxl"])
 @pytest.mark.parametrize("text", ["none", "lora"])
-def test_the_loss_is_the_subjects_and_the_difference_to_the_base(text):
-    family, trainable = tiny(LORA, text)
+def test_the_loss_is_the_subjects_and_the_difference_to_the_base(kind, text):
+    asked, trainable = taught(LORA, text, kind)
+    family = asked.family
     mask = torch.zeros(2, 1, 8, 8)
     mask[:, :, :4] = 1
     one = batch(family, tokens=text == "lora", mask=mask)
     weigh, preservation = weighting.min_snr(5.0), Preservation(0.5, lambda: aside(trainable))
-    found = denoising(family, weigh, preservation=preservation)(one, rng_at(0, 0))
-    alone = denoising(family, weigh)(one, rng_at(0, 0))
-    assert family.asked[-3:] == [2, 4, 2]  # the base, the model with both texts at once, and the model alone
+    found = denoising(asked, weigh, preservation=preservation)(one, rng_at(0, 0))
+    alone = denoising(asked, weigh)(one, rng_at(0, 0))
+    assert asked.rows == [2, 4, 2]  # the base, the model with both texts at once, and the model alone
 
     rng = rng_at(0, 0)
     level = family.diffusion.path(stratified(2, rng))
-    x_t = level.noised(one.code.mean, torch.randn(one.code.mean.shape, generator=rng))
-    asked = family.embed_text({"ids": PLAIN}) if text == "lora" else one.class_words.cond
-    ours = family.predict(x_t, level.t, asked)
-    base = Tiny(small.models(), family.diffusion, [])
-    theirs = base.predict(x_t, level.t, base.embed_text({"ids": PLAIN}))
-    drift = weigh(level, affine.epsilon(level)) * (ours - theirs).square().mean((1, 2, 3))
+    affine = family.diffusion.parametrization(level)
+    x_t = expand_as(affine.c_in, one.code.mean) * level.noised(
+        one.code.mean, torch.randn(one.code.mean.shape, generator=rng)
+    )
+    base = tiny.RECIPES[kind]()
+    ours = family.predict(x_t, level.t, {**one.code.cond, **embedded(family, PLAIN)})
+    theirs = base.predict(x_t, level.t, {**one.code.cond, **embedded(base, PLAIN)})
+    drift = weigh(level, affine) * (ours - theirs).square().mean((1, 2, 3))
     assert float(drift.detach().min()) > 1e-5
     torch.testing.assert_close(found, alone + 0.5 * drift, rtol=1e-4, atol=1e-6)
 
 
 def test_the_base_learns_nothing_and_the_model_is_pulled_to_it():
-    family, trainable = tiny(LORA)
-    one = batch(family, tokens=False)
-    objective = denoising(family, weighting.uniform, preservation=Preservation(1.0, lambda: aside(trainable)))
+    asked, trainable = taught(LORA)
+    one = batch(asked.family, tokens=False)
+    objective = denoising(asked, weighting.uniform, preservation=Preservation(1.0, lambda: aside(trainable)))
     params = [param for group in trainable.groups for param in group.params]
-    optimizer = torch.optim.AdamW(params, lr=1e-3)
+    optimizer = torch.optim.AdamW(params, lr=3e-3)
 
     def drift():
         with torch.no_grad():
@@ -96,13 +113,13 @@ def test_the_base_learns_nothing_and_the_model_is_pulled_to_it():
             return float(both[0] - both[1])
 
     before = drift()
-    for step in range(30):
+    for step in range(12):
         (objective(one, rng_at(1, step)) - objective(replace(one, class_words=None), rng_at(1, step))).sum().backward()
         optimizer.step()
         optimizer.zero_grad()
     assert drift() < 0.5 * before
     assert {id(p) for p in params} == {
-        id(p) for m in family.models.modules.values() for p in m.parameters() if p.requires_grad
+        id(p) for m in asked.family.modules.values() for p in m.parameters() if p.requires_grad
     }
 
 
@@ -121,9 +138,8 @@ def test_every_adapter_can_stand_aside(kind):
 
 
 def test_at_the_start_there_is_nothing_to_preserve():
-    models = small.models()
-    trainable = attach(RunConfig(), models, steps=1, weight_decay=0.0, rng=torch.Generator().manual_seed(0))
-    family = Tiny(models, Diffusion(ddpm_path(TABLE), affine.epsilon), [])
+    family = tiny.RECIPES["sdxl"]()
+    trainable = attach(RunConfig(), family, steps=1, weight_decay=0.0, rng=torch.Generator().manual_seed(0))
     one = batch(family, tokens=False)
     kept = denoising(family, weighting.uniform, preservation=Preservation(9.0, lambda: aside(trainable)))
     torch.testing.assert_close(kept(one, rng_at(0, 0)), denoising(family, weighting.uniform)(one, rng_at(0, 0)))
