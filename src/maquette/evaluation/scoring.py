@@ -79,7 +79,10 @@ def by_concept(
     rows: Mapping[str, Sequence[int]],
     warnings: tuple[str, ...] = (),
 ) -> Score:
-    """The mean over concepts of the means of their pictures; pictures without a value (None) do not count."""
+    """The mean over concepts of the means of their pictures; pictures without a value (None) do not count.
+
+    A concept all of whose pictures are without one is missing in the mean, which a warning says.
+    """
     counted = [row for row, value in enumerate(per_image) if value is not None]
     place = {row: i for i, row in enumerate(counted)}
     groups = [[place[row] for row in of_concept if row in place] for of_concept in rows.values()]
@@ -88,4 +91,8 @@ def by_concept(
     weights = equal_weights([group for group in groups if group])
     low, high = mean_interval(values, weights)
     value = float(values @ weights)
+    lacking = [concept for (concept, _), group in zip(rows.items(), groups, strict=True) if not group]
+    if lacking:
+        told = f"not one picture of {', '.join(lacking)} has a value, so the score is that of the other concepts alone"
+        warnings = (*warnings, told)
     return Score(name, value, low, high, better, len(counted), network, tuple(per_image), warnings)

@@ -59,6 +59,20 @@ def test_pictures_without_a_face_are_counted_and_skipped():
 
 
 @pytest.mark.parametrize("metric", [face_distance, face_similarity, face_prompt_score])
+def test_a_concept_without_any_face_is_missing_in_the_mean_and_said(metric):
+    pictures = EvalSet(
+        [coded(i) for i in (0, 1, NONE, NONE)],
+        ["a face"] * 4,
+        ["ann", "ann", "bob", "bob"],
+        {name: [coded(0)] for name in ("ann", "bob")},
+    )
+    score = metric(networks())(pictures)
+    assert score.value == pytest.approx(sum(score.per_image[:2]) / 2)
+    assert score.warnings == ("not one picture of bob has a value, so the score is that of the other concepts alone",)
+    assert metric(networks())(portraits([0, NONE, 1], [0])).warnings == ()
+
+
+@pytest.mark.parametrize("metric", [face_distance, face_similarity, face_prompt_score])
 def test_all_faceless_is_no_score_and_never_a_perfect_one(metric):
     with pytest.raises(DataError, match=r"all 3 generated pictures are without a face.*eyes does not find them"):
         metric(networks())(portraits([NONE] * 3, [0]))
