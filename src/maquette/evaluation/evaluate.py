@@ -100,7 +100,7 @@ def evaluate(targets: Sequence[Target], bench: Bench, networks: Networks, folder
 
 def summed_up(evaluations: Sequence[Evaluation], suite: Suite) -> Scores:
     """All evaluations of one suite with their differences, and the strengths to recommend. Names of metrics agree."""
-    scores = evaluations[0].scores
+    scores = [score for each in evaluations for score in each.scores]
     return Scores(
         suite=suite.name,
         about=suite.about,
@@ -108,7 +108,7 @@ def summed_up(evaluations: Sequence[Evaluation], suite: Suite) -> Scores:
         evaluations=tuple(evaluations),
         differences=differences(evaluations) if len(evaluations) > 1 else (),
         strength=recommend(points_of(evaluations)) if evaluations[0].strength is not None else None,
-        warnings=tuple(dict.fromkeys(w for each in evaluations for score in each.scores for w in score.warnings)),
+        warnings=tuple(dict.fromkeys(warning for score in scores for warning in score.warnings)),
     )
 
 
@@ -154,7 +154,7 @@ def measure(
 
 def _measured(metric: str, score: Score | DataError, pictures: EvalSet) -> Measured:
     if isinstance(score, DataError):
-        return Measured(metric, math.nan, math.nan, math.nan, "higher", 0, "", (f"{metric}: {score}",))
+        return Measured(metric, math.nan, math.nan, math.nan, None, 0, "", (f"{metric}: {score}",))
     concepts: dict[str, float] = {}
     if len(set(pictures.concepts)) > 1 and score.per_image:
         for concept in dict.fromkeys(pictures.concepts):

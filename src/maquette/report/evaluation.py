@@ -139,9 +139,9 @@ def concept_rows(evaluations: Sequence[Evaluation]) -> list[tuple[str, str, Mapp
 
 def _line(scores: Scores, metric: str) -> Line:
     found = [each.score(metric) for each in scores.evaluations]
-    first = next((score for score in found if score.is_score), found[0])
+    first = scores.known(metric)
     about = MEANINGS.get(metric, "")
-    if first.is_score:
+    if first.better is not None:
         about += f" {first.better.capitalize()} is better. By {first.network}, on {count_of(first.n, 'picture')}."
     told = [verdicts(scores, each).get(metric) for each in scores.evaluations]
     cells = [
@@ -186,8 +186,9 @@ def _interval_charts(scores: Scores) -> list[Chart]:
         bars = [Bar(name, *(round(end, 6) + 0.0 for end in (s.value, s.low, s.high))) for name, s in found]
         title = metric_name(metric.name).capitalize()
         large, small = (interval_chart(title, bars, size[1]) for size in (HALF, NARROW))
-        if large:
-            charts.append(Chart(title, large, small, f"{metric.better.capitalize()} is better."))
+        better = scores.known(metric.name).better
+        if large and better is not None:
+            charts.append(Chart(title, large, small, f"{better.capitalize()} is better."))
     return charts
 
 

@@ -23,15 +23,16 @@ Value = Annotated[float, BeforeValidator(lambda value: math.nan if value is None
 class Measured:
     """One metric of one thing.
 
-    low, high: 95 % interval. n: pictures that count. network: what computed the features. concepts: the value of each
-    concept alone, where there are several.
+    low, high: 95 % interval. better: None where there is no score, since a metric tells it with its value. n: pictures
+    that count. network: what computed the features, "" where there is no score. concepts: the value of each concept
+    alone, where there are several.
     """
 
     name: str
     value: Value
     low: Value
     high: Value
-    better: Literal["higher", "lower"]
+    better: Literal["higher", "lower"] | None
     n: int
     network: str
     warnings: tuple[str, ...] = ()
@@ -119,6 +120,11 @@ class Scores:
     warnings: tuple[str, ...] = ()
     title: str = ""
     format: int = FORMAT
+
+    def known(self, metric: str) -> Measured:
+        """The first score of this name that is a number, for what is said of the metric; without one, the first."""
+        found = [each.score(metric) for each in self.evaluations]
+        return next((score for score in found if score.is_score), found[0])
 
 
 _SCORES: TypeAdapter[Scores] = TypeAdapter(Scores)

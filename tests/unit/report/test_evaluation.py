@@ -3,6 +3,7 @@
 import math
 import re
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from pathlib import Path
 
 from tests.unit.report.sample_run import picture
@@ -30,7 +31,7 @@ def evaluation(
             shots.append(Shot(f"{name}/{i}-{seed}.png", text, prompt, prompt, seed, "mug", scores))
     scores = (
         Measured("subject_fidelity", value, value - 0.1, value + 0.1, "higher", 4, "judge"),
-        Measured("face_distance", math.nan, math.nan, math.nan, "lower", 0, "", ("face_distance: no face.",)),
+        Measured("face_distance", math.nan, math.nan, math.nan, None, 0, "", ("face_distance: no face.",)),
     )
     return Evaluation(name, scores, tuple(shots), strength)
 
@@ -76,6 +77,17 @@ def test_two_things_are_side_by_side_with_numbers_intervals_and_verdicts(tmp_pat
         *TEXTS,
     ]:
         assert words in text, words
+
+
+def test_what_is_said_of_a_metric_is_that_of_the_first_thing_that_has_a_score(tmp_path):
+    scores = comparison(tmp_path)
+    one, two = scores.evaluations
+    seen = Measured("face_distance", 0.9, 0.8, 1.0, "lower", 4, "eyes")
+    mixed = replace(scores, evaluations=(one, replace(two, scores=(two.scores[0], seen))))
+    page, _ = page_of(tmp_path, mixed)
+    text = re.sub(r"\s+", " ", page.text)
+    assert "the real one; pictures without a face do not count. Lower is better. By eyes, on 4 pictures." in text
+    assert text.count("Lower is better.") == text.count("Higher is better.") == 2  # the table's line and the chart
 
 
 def test_every_picture_tells_its_scores_and_where_it_stands(tmp_path):

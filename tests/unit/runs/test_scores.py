@@ -37,11 +37,11 @@ def test_scores_are_read_as_they_were_written(tmp_path):
 
 
 def test_no_score_is_null_in_the_file_and_not_a_number_when_read(tmp_path):
-    nothing = Measured("face_distance", math.nan, math.nan, math.nan, "lower", 0, "")
+    nothing = Measured("face_distance", math.nan, math.nan, math.nan, None, 0, "")
     faceless = Scores("world-face", "", (), (Evaluation("one", (nothing,), ()),))
     write_scores(tmp_path / "scores.json", faceless)
     stored = json.loads((tmp_path / "scores.json").read_text())["evaluations"][0]["scores"][0]
-    assert stored["value"] is None
+    assert (stored["value"], stored["better"]) == (None, None)
     found = read_scores(tmp_path / "scores.json").evaluations[0].score("face_distance")
     assert math.isnan(found.value)
     assert not found.is_score
