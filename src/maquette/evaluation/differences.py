@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 
 from maquette.evaluation.bootstrap import mean_interval
-from maquette.evaluation.metrics import WITHIN_PROMPTS
+from maquette.evaluation.metrics import COUNTS, POOLED, WITHIN_PROMPTS
 from maquette.evaluation.scoring import equal_weights
 from maquette.runs.scores import Difference, Evaluation, Measured, Shot
 
@@ -17,7 +17,10 @@ Verdict = Literal["better", "worse", "equal within noise", "no score"]
 
 @dataclass(frozen=True, slots=True)
 class _Pair:
-    """The difference of two pictures of the same prompt and seed. unit: what is drawn at once, it or its prompt."""
+    """The difference of two pictures of the same prompt and seed.
+
+    concept: "" where the metric pools them. unit: what is drawn at once, the picture or its prompt.
+    """
 
     concept: str
     unit: Hashable
@@ -34,10 +37,11 @@ def difference(one: Evaluation, other: Evaluation, metric: str) -> Difference:
     """one - other, in one metric.
 
     With a value for each picture, the mean difference of pairs of the same prompt and seed, every concept counting the
-    same, and its bootstrap interval over pairs: what the prompts have in common cancels. Values that the pictures of a
-    prompt share (``WITHIN_PROMPTS``) move together, so there whole prompts are drawn. A metric of the whole set has no
-    pairs, and a single prompt cannot be drawn from; there the ends of the two intervals are subtracted, which is wider
-    than it need be.
+    same unless the metric pools them (``POOLED``), and its bootstrap interval over pairs: what the prompts have in
+    common cancels. Of a metric that counts pictures (``COUNTS``) it is the sum. Values that the pictures of a prompt
+    share (``WITHIN_PROMPTS``) move together, so there whole prompts are drawn. A metric of the whole set has no pairs,
+    and a single prompt cannot be drawn from; there the ends of the two intervals are subtracted, which is wider than it
+    need be.
     """
     a, b = one.score(metric), other.score(metric)
     if not (a.is_score and b.is_score):
@@ -49,7 +53,8 @@ def difference(one: Evaluation, other: Evaluation, metric: str) -> Difference:
             one.name, other.name, metric, a.value - b.value, low, high, verdict(low, high, a), is_paired=False
         )
     weights = equal_weights(_rows([pair.concept for pair in pairs]))
-    weighted = weights * torch.tensor([pair.value for pair in pairs], dtype=torch.float64)
+    times = len(pairs) if metric in COUNTS else 1
+    weighted = times * weights * torch.tensor([pair.value for pair in pairs], dtype=torch.float64)
     units = _rows([pair.unit for pair in pairs])
     shares = torch.stack([weights[rows].sum() for rows in units])
     low, high = mean_interval(torch.stack([weighted[rows].sum() for rows in units]) / shares, shares)
@@ -72,7 +77,7 @@ def _pairs(ones: Sequence[Shot], others: Sequence[Shot], metric: str) -> list[_P
         value = shot.scores.get(metric, math.nan) - there.get((shot.concept, shot.text, shot.seed), math.nan)
         if math.isfinite(value):
             unit = (shot.concept, shot.text) if metric in WITHIN_PROMPTS else number
-            pairs.append(_Pair(shot.concept, unit, value))
+            pairs.append(_Pair("" if metric in POOLED else shot.concept, unit, value))
     return pairs
 
 

@@ -15,7 +15,7 @@ from maquette.evaluation.differences import differences
 from maquette.evaluation.dreambooth import Lists, find_lists, read_lists
 from maquette.evaluation.learned import Asked, Concept, concepts_of, wordings_of
 from maquette.evaluation.metric import EvalSet, Pictures, Score
-from maquette.evaluation.metrics import METRICS, Part, metric_named, parts_needed
+from maquette.evaluation.metrics import COUNTS, METRICS, Part, metric_named, parts_needed
 from maquette.evaluation.networks import Networks
 from maquette.evaluation.pictures import load_files, load_real
 from maquette.evaluation.strength import points_of, recommend
@@ -160,7 +160,7 @@ def _measured(metric: str, score: Score | DataError, pictures: EvalSet) -> Measu
         for concept in dict.fromkeys(pictures.concepts):
             rows = [i for i, name in enumerate(pictures.concepts) if name == concept]
             values = [value for i in rows if (value := score.per_image[i]) is not None]
-            concepts[concept] = sum(values) / len(values) if values else math.nan
+            concepts[concept] = sum(values) / (1 if metric in COUNTS else len(values)) if values else math.nan
     warnings = tuple(f"{metric}: {warning}." for warning in (w.rstrip(".") for w in score.warnings))
     return Measured(
         metric, score.value, score.low, score.high, score.better, score.n, score.network, warnings, concepts

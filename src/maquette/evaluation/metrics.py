@@ -80,6 +80,12 @@ PARTS: Final[Mapping[str, frozenset[Part]]] = MappingProxyType(
 WITHIN_PROMPTS: Final = frozenset({"diversity"})
 """Metrics of pairs of pictures of a prompt: the values of its pictures are made of the same distances."""
 
+POOLED: Final = frozenset({"retrieval_1", "retrieval_5", "faceless"})
+"""Metrics in which every picture counts the same, of whichever concept it is."""
+
+COUNTS: Final = frozenset({"faceless"})
+"""Metrics whose value is the sum of the pictures' own values, not their mean."""
+
 
 def metric_named(name: str) -> Callable[[Networks], Metric]:
     """The line of ``METRICS``. Raises ConfigError for another name, with all there are and the nearest."""

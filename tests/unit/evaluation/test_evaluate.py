@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 
+import pytest
 import torch
 from tests.unit.evaluation.fakes import coded, fake_networks
 
@@ -42,3 +43,17 @@ def test_a_first_thing_without_a_score_decides_neither_what_is_better_nor_who_sc
     assert [each.score("face_distance").better for each in scores.evaluations] == [None, "lower"]
     assert scores.known("face_distance").network == "eyes"
     assert set(scores.networks) == {"eyes", "pixels"}
+
+
+def test_counts_are_compared_in_pictures_and_shares_of_all_of_them():
+    """The second person has more pictures, so that a mean of persons would be another number."""
+    metrics, concepts = ["faceless", "retrieval_1"], ["ann"] * 2 + ["bob"] * 4
+    scores = compared(metrics, [[1, 2, NONE, NONE, NONE, 3], [NONE, 1, 1, 2, 3, 3]], concepts)
+    one, other = scores.evaluations
+    assert (one.score("faceless").value, other.score("faceless").value) == (3, 1)
+    assert one.score("faceless").concepts == {"ann": 0, "bob": 3}
+    found = {each.metric: each for each in scores.differences}
+    for metric in metrics:
+        assert found[metric].value == pytest.approx(other.score(metric).value - one.score(metric).value)
+    assert found["faceless"].low < -2 < found["faceless"].high
+    assert found["faceless"].low == pytest.approx(round(found["faceless"].low))  # whole pictures
