@@ -29,7 +29,8 @@ class Point:
 def parse_strengths(text: str) -> list[float]:
     """Numbers such as "0,0.4,0.8", in rising order.
 
-    "0,0.2,...,1.2" goes on in the same steps. Raises ConfigError for what is no list of at least two strengths.
+    "0,0.2,...,1.2" goes on in the same steps. Raises ConfigError for what is no list of at least two strengths, and for
+    steps that do not meet the end.
     """
     parts = [part.strip() for part in text.split(",")]
     try:
@@ -38,12 +39,16 @@ def parse_strengths(text: str) -> list[float]:
             first, second, last = float(parts[dots - 2]), float(parts[dots - 1]), float(parts[dots + 1])
             if dots != 2 or len(parts) != 4 or second <= first or last <= second:
                 raise ValueError
-            found = [
-                round(first + i * (second - first), 6) for i in range(round((last - first) / (second - first)) + 1)
-            ]
+            steps = round((last - first) / (second - first))
+            found = [round(first + i * (second - first), 6) for i in range(steps + 1)]
+            if found[-1] != round(last, 6):
+                raise ConfigError(
+                    f"--strengths {text}: steps of {second - first:g} from {first:g} on do not meet {last:g}. End at a "
+                    "strength that they meet, or choose steps that meet it, such as 0,0.2,...,1.2."
+                )
         else:
             found = sorted({float(part) for part in parts})
-    except (ValueError, IndexError):
+    except (ValueError, IndexError, OverflowError):
         raise ConfigError(f"--strengths {text}: give numbers such as 0,0.4,0.8,1.2 or 0,0.2,...,1.2.") from None
     if len(found) < 2 or found[0] < 0 or not all(value < 10 for value in found):
         raise ConfigError(f"--strengths {text}: give at least two strengths from 0 to 10, such as 0,0.5,1.")

@@ -41,13 +41,27 @@ def test_an_adapter_that_brings_nothing_is_told_so():
 
 @pytest.mark.parametrize(
     ("text", "strengths"),
-    [("0,0.5,1", [0, 0.5, 1]), ("1, 0.5", [0.5, 1]), ("0,0.4,...,1.2", [0, 0.4, 0.8, 1.2]), ("0,0.5,…,1", [0, 0.5, 1])],
+    [
+        ("0,0.5,1", [0, 0.5, 1]),
+        ("1, 0.5", [0.5, 1]),
+        ("0,0.4,...,1.2", [0, 0.4, 0.8, 1.2]),
+        ("0,0.5,…,1", [0, 0.5, 1]),
+        ("0,0.1,...,0.3", [0, 0.1, 0.2, 0.3]),
+    ],
 )
 def test_strengths_are_a_list_or_a_stretch(text, strengths):
     assert parse_strengths(text) == strengths
 
 
-@pytest.mark.parametrize("text", ["", "1", "0,-1", "a,b", "0,...,1", "0,0.5,...", "1,0,...,2", "0,1,...,2,3", "0,99"])
+@pytest.mark.parametrize(
+    "text", ["", "1", "0,-1", "a,b", "0,...,1", "0,0.5,...", "1,0,...,2", "0,1,...,2,3", "0,99", "0,1,...,inf"]
+)
 def test_what_is_no_list_is_refused_with_an_example(text):
     with pytest.raises(ConfigError, match=r"such as 0,0\.[45]"):
+        parse_strengths(text)
+
+
+@pytest.mark.parametrize("text", ["0,0.5,...,1.3", "0,0.5,...,1.2", "0.1,0.5,...,1"])
+def test_a_stretch_whose_steps_do_not_meet_its_end_is_refused(text):
+    with pytest.raises(ConfigError, match=rf"{text}: steps of 0\.[45] from 0(\.1)? on do not meet 1"):
         parse_strengths(text)
