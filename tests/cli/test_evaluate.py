@@ -155,7 +155,7 @@ def test_a_sweep_over_strengths_goes_into_the_card(here):
     assert "Fidelity over strength" in (here / "runs/mug/evaluation/my/evaluation.html").read_text()
 
 
-def test_finished_pictures_are_scored_style_by_style_with_the_contests_total(here, caplog):
+def test_finished_pictures_are_scored_style_by_style_with_the_contests_total(here, caplog, capsys):
     for concept in ("00", "01"):
         paint(here / "styles" / concept)
         paint(here / "entry" / concept, ("bicycle", "cat", "red boat"))
@@ -166,6 +166,11 @@ def test_finished_pictures_are_scored_style_by_style_with_the_contests_total(her
     assert [shot.scored for shot in found.shots[:3]] == ["bicycle", "cat", "red boat"]
     assert not found.score("quality").is_score  # the judge reads no such words, and says so
     assert not found.totals["total"] >= 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert f"quality Q {found.totals['quality Q']:.4f}, guard P no score, total no score" in shown
+    page = (here / "entry-jittor-style/evaluation.html").read_text()
+    assert "<dt>total</dt><dd>no score</dd>" in page
+    assert f"<dt>quality Q</dt><dd>{found.totals['quality Q']:.4f}</dd>" in page
     assert "quality:" in caplog.text
     assert sorted(path.name for path in (here / "entry" / "00").iterdir()) == ["bicycle.png", "cat.png", "red boat.png"]
 

@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from maquette.errors import ConfigError
-from maquette.report.scored import in_words, interval_of, metric_name, value_of, verdicts
+from maquette.report.scored import in_words, interval_of, metric_name, total_of, value_of, verdicts
 from maquette.runs.scores import FILE, Evaluation, Scores, write_scores
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def show(scores: Scores, console: Console) -> None:
     console.print(table)
     for each in scores.evaluations:
         if each.totals:
-            told = ", ".join(f"{name} {value:.4f}" for name, value in each.totals.items())
+            told = ", ".join(f"{name} {total_of(value)}" for name, value in each.totals.items())
             console.print(f"{each.name}: {told}", markup=False)
     for sentence in (*in_words(scores), *([scores.strength.words] if scores.strength is not None else [])):
         console.print(sentence, markup=False)

@@ -13,7 +13,7 @@ from maquette.report.grid import LONGEST, ROWS, chosen
 from maquette.report.html import render_page
 from maquette.report.intervals import Bar, interval_chart
 from maquette.report.pictures import Embedded, embed
-from maquette.report.scored import MEANINGS, in_words, interval_of, metric_name, value_of, verdicts
+from maquette.report.scored import MEANINGS, in_words, interval_of, metric_name, total_of, value_of, verdicts
 from maquette.report.words import count_of
 from maquette.runs.files import write_text
 from maquette.runs.scores import Evaluation, Scores, Shot
@@ -92,6 +92,7 @@ def render(scores: Scores, folder: Path) -> str:
         words=in_words(scores),
         grid=grid,
         metric_name=metric_name,
+        total_of=total_of,
         short=short,
     )
 

@@ -47,6 +47,11 @@ def interval_of(score: Measured) -> str:
     return f"{_shown(score.low)} to {_shown(score.high)}" if score.is_score and math.isfinite(score.low) else ""
 
 
+def total_of(value: float) -> str:
+    """A total or a part of it in four digits, as contests publish them; one that lacks a component is none."""
+    return f"{value:.4f}" if math.isfinite(value) else "no score"
+
+
 def verdicts(scores: Scores, evaluation: Evaluation) -> dict[str, Difference]:
     """What an evaluation's differences from the first are, by metric."""
     return {each.metric: each for each in scores.differences if each.name == evaluation.name}
