@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from diffusers import KandinskyV22PriorPipeline
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from tests.learning.small import maquette, paint, train
@@ -109,6 +110,35 @@ def test_tokens_halt_to_the_bit_and_go_with_the_adapter_wherever_it_is_used(
     torch.testing.assert_close(told[0], expected["context"])
     if kind == "sdxl":
         torch.testing.assert_close(told[2], expected["pooled"])
+
+
+def test_tokens_of_a_prior_are_called_in_the_prompts_of_its_decoder(photos, bases, tmp_path, capsys):
+    base, decoder = bases("kandinsky-prior"), bases("kandinsky-decoder")
+    previews = {"model__decoder": str(decoder), "preview__every": 4, "preview__prompts": [PROMPT]}
+    run = train(photos, base, tmp_path / "mug", training__steps=4, **PIVOTAL, **previews)
+    assert load_file(run.export / "mug_emb.safetensors")["emb_params"].shape == (2, 24)
+    halves = ("--base", decoder, "--prior", base, "--adapter", run.root)
+    assert maquette("generate", PROMPT, *halves, "--steps", 2, "--out", tmp_path / "pictures") == 0
+    (made,) = [path for path in (tmp_path / "pictures").glob("*.png") if path.name != "grid.png"]
+    assert np.array_equal(pixels(made), pixels(run.preview(4, 0, 0)))
+
+    assert maquette("fuse", "--base", base, "--adapter", run.root, "--out", tmp_path / "fused") == 0
+    theirs = KandinskyV22PriorPipeline.from_pretrained(tmp_path / "fused")
+    with opened(Maker(str(decoder), [(run.root, 1.0)], prior=str(base))) as family:
+        assert family.words == {"TOK": ["<s0>", "<s1>"]}
+        ours = family.prior.pipeline()
+        for pipeline in (theirs, ours):
+            pipeline.set_progress_bar_config(disable=True)
+        asked = {"prompt": "a photo of <s0><s1> dog", "num_inference_steps": 3}
+        told, expected = (
+            pipeline(**asked, generator=torch.Generator().manual_seed(1)).image_embeds for pipeline in (theirs, ours)
+        )
+    torch.testing.assert_close(told, expected, rtol=1e-4, atol=1e-5)
+    assert 'prior("a photo of <s0><s1> dog"' in run.card.read_text()
+
+    capsys.readouterr()
+    assert maquette("fuse", *halves, "--out", tmp_path / "lost") == 2
+    assert "with the prior as its --base" in " ".join(capsys.readouterr().err.split())
 
 
 @pytest.mark.parametrize("settings", [PIVOTAL, ALONE], ids=["pivotal", "alone"])

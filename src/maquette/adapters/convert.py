@@ -120,7 +120,7 @@ def fuse_into(
     layout = layout_of(family.modules)
     family = knowing(family, tokens)
     read = {path: read_adapter(path, layout).delta for path, _, _ in parts if path is not None}
-    refuse_other_half(read, family)
+    refuse_other_half(read, tokens, family)
     fuse(family.modules, [Worn(read[path], strength) for path, _, strength in parts if path is not None])
     make_one_table(family)
     for name, names in family.words.items():
@@ -135,10 +135,11 @@ def fuse_into(
         save_folder(family, target)
 
 
-def refuse_other_half(adapters: Mapping[Path, Delta], family: Family) -> None:
-    """Raise ConfigError, naming them, for adapters of a half that stands beside the base and is not written with it."""
+def refuse_other_half(adapters: Mapping[Path, Delta], tokens: Sequence[Path], family: Family) -> None:
+    """Raise ConfigError, naming them, for files of a half that stands beside the base and is not written with it."""
     beside = BESIDE.get(family.name, ())
-    if lost := [str(path) for path, delta in adapters.items() if any(at.module in beside for at in delta)]:
+    lost = [str(path) for path, delta in adapters.items() if any(at.module in beside for at in delta)]
+    if lost := lost + [str(path) for path in tokens if not family.tokenizers]:
         raise ConfigError(
             f"--adapter {', '.join(lost)}: changes the {beside[0]} beside the base, and only the base is written. Fuse "
             f"it by itself, with the {beside[0]} as its --base."

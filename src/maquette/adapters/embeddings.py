@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -25,6 +25,7 @@ KEYS: Mapping[str, Mapping[str, str]] = {
     "sd_v1": {"text_encoder": "clip_l"},
     "sd_v2": {"text_encoder": "emb_params"},
     "sdxl_base_v1-0": {"text_encoder": "clip_l", "text_encoder_2": "clip_g"},
+    "kandinsky22_prior": {"text_encoder": "emb_params"},
 }
 """What files call the rows of each text encoder, by the version of the base that a ``Layout`` tells."""
 
@@ -179,11 +180,17 @@ def counts_of(metadata: Mapping[str, str], path: Path) -> dict[str, int]:
 def knowing(family: F, files: Sequence[Path]) -> F:
     """The family with the new tokens of these files, called by their placeholders.
 
-    Tokens are numbered on from file to file (<s0>, <s1>, ...), so that the files of several runs go together. Raises
-    CheckpointError for a placeholder that two files have, or rows of another size than the base's.
+    Tokens are numbered on from file to file (<s0>, <s1>, ...), so that the files of several runs go together. The words
+    of a decoder's prompts are read by the prior beside it, which knows them then. Raises CheckpointError for a
+    placeholder that two files have, or rows of another size than the base's.
     """
     if not files:
         return family
+    if not family.tokenizers:
+        from maquette.families.kandinsky.decoder import KandinskyDecoder  # here, since few have one
+
+        assert isinstance(family, KandinskyDecoder)  # the only family that reads no words itself
+        return replace(family, prior=knowing(family.prior, files))
     read = {file: read_embeddings(file) for file in files}
     homes: dict[str, Path] = {}
     for file, embeddings in read.items():

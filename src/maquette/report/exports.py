@@ -109,6 +109,7 @@ def _export(path: Path, run: Path) -> Export | None:
         case "embedding":
             tensors = tuple(sorted(key for key in _header(path) if key != "__metadata__"))
             end = metadata.get("maquette.end_token")
-            return Export(name, "embedding", size, tensors=tensors, end_token=None if end is None else int(end))
+            end_token = None if end is None else int(end)
+            return Export(name, "embedding", size, tensors=tensors, end_token=end_token, of=of)
         case _:
             return Export(name, "checkpoint", size)

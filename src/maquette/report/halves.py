@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Literal
 
+from maquette.config.words import written_out
 from maquette.report.usage import Subject, Usage, quoted, taken, usages, word
 
 Half = Literal["prior", "decoder"]
@@ -33,7 +34,7 @@ def half_of(subject: Subject) -> Half | None:
 
 def half_usages(subject: Subject, half: Half) -> Iterator[Usage]:
     """How to make pictures with a trained half and the published other one, in maquette and in diffusers."""
-    folder, adapter = subject.first("folder"), subject.first("diffusers")
+    folder, adapter, rows = (subject.first(kind) for kind in ("folder", "diffusers", "embedding"))
     names = PUBLISHED | {half: f"{subject.run}/{folder.name}" if folder else subject.base.name}
     command = (
         f"maquette generate {word(subject.example)} --base {word(names['decoder'])} --prior {word(names['prior'])}"
@@ -44,13 +45,13 @@ def half_usages(subject: Subject, half: Half) -> Iterator[Usage]:
         yield Usage("maquette", folder.name, together, command, "sh")
         yield Usage("diffusers", folder.name, together, "\n".join(_code(subject, names, [])), "python")
         return
-    text = f"{taken(subject)} {together} A second --adapter is that of the other half."
+    words = f" {' and '.join(subject.tokens)} in the prompt calls the new tokens." if rows else ""
+    text = f"{taken(subject)}{words} {together} A second --adapter is that of the other half."
     yield Usage("maquette", "", text, f"{command} --adapter {word(subject.adapter)}", "sh")
-    if subject.has_text:
+    if subject.has_text or rows:
         kept, worn, fused = (word(name) for name in (names["prior"], subject.adapter, f"{subject.run}-fused"))
-        text = (
-            f"It does not load what a prior's text encoder learned, so fuse that into a copy of the prior. {together}"
-        )
+        learned = "new tokens of a prior" if rows else "what a prior's text encoder learned"
+        text = f"diffusers does not load {learned}, so fuse it all into a copy of the prior. {together}"
         first = f"# First, in a shell: maquette fuse --base {kept} --adapter {worn} --out {fused}"
         code = _code(subject, names | {"prior": f"{subject.run}-fused"}, [])
         yield Usage("diffusers", "", text, "\n".join([first, *code]), "python")
@@ -74,6 +75,6 @@ def _code(subject: Subject, names: dict[str, str], loading: list[str]) -> list[s
         *loading,
         'prior.to("cuda")',
         'decoder.to("cuda")',
-        f"embeds, negative = prior({quoted(subject.example)}, return_dict=False)",
+        f"embeds, negative = prior({quoted(written_out(subject.example, subject.tokens))}, return_dict=False)",
         "picture = decoder(image_embeds=embeds, negative_image_embeds=negative).images[0]",
     ]

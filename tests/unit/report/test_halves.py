@@ -59,6 +59,17 @@ def test_what_a_text_encoder_learned_is_fused_for_diffusers_which_does_not_load_
     assert "load_lora_adapter" not in theirs.code
 
 
+def test_new_tokens_of_a_prior_are_called_by_their_word_and_fused_for_diffusers():
+    file = Export("export/dragon_emb.safetensors", "embedding", 1, tensors=("emb_params",), of="kandinsky22_prior")
+    tokens = {"TOK": ["<s0>", "<s1>"]}
+    ours, theirs = how_to_use(replace(trained(file), example="a TOK dragon", tokens=tokens))
+    assert "TOK in the prompt calls the new tokens." in ours.text
+    assert shlex.split(ours.code)[2] == "a TOK dragon"
+    ast.parse(theirs.code)
+    assert 'prior("a <s0><s1> dragon", return_dict=False)' in theirs.code
+    assert "maquette fuse --base my-half --adapter dragon --out dragon-fused" in theirs.code
+
+
 def test_a_whole_half_takes_the_place_of_the_published_one():
     for pipeline, flag in (("KandinskyV22PriorPipeline", "--prior"), ("KandinskyV22Pipeline", "--base")):
         ours, theirs = how_to_use(folder(pipeline))
