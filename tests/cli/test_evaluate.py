@@ -136,6 +136,14 @@ def test_an_adapter_of_other_origin_is_told_what_it_is(here):
     assert (shot.prompt, shot.scored) == ("a photo of sks mug on the beach", "a photo of cup on the beach")
 
 
+def test_a_model_of_the_hub_is_fetched_and_asked(here, monkeypatch):
+    monkeypatch.setattr("maquette.families.hub.fetch_model", lambda name, *_: here / {"owner/model": "base"}[name])
+    few = ["--set", 'metrics=["prompt_fidelity"]', "--set", "num=1"]
+    assert maquette("evaluate", "owner/model", "--suite", "my.toml", "--class", "mug", *few) == 0
+    shot = read_scores(here / "evaluation/owner--model/my/scores.json").evaluations[0].shots[0]
+    assert shot.prompt == "a photo of mug on the beach"
+
+
 def test_every_checkpoint_is_a_column(here):
     few = ["--set", 'metrics=["subject_fidelity"]', "--set", "num=1"]
     assert maquette("evaluate", "runs/mug", "--suite", "my.toml", "--checkpoint", "all", "--out", "steps", *few) == 0

@@ -34,7 +34,7 @@ def find_source(name: str, key: str) -> Source:
     path = Path(name).expanduser()
     if path.exists():
         return Source(path, path.name)
-    if not HUB_ID.fullmatch(name) or name.startswith(".") or path.suffix in FILES:
+    if not is_hub_id(name):
         raise ModelError(
             f'{key} = "{name}": there is no such file or folder. Give one of this machine, a hub id (OWNER/NAME), or '
             '"judge", the embedded network.'
@@ -45,6 +45,11 @@ def find_source(name: str, key: str) -> Source:
     if not any(folder.glob("*.safetensors")):
         folder = hub.fetch_files(name, ["*.json", "*.txt", "pytorch_model*.bin", "*.pth"])
     return Source(folder, name)
+
+
+def is_hub_id(name: str) -> bool:
+    """Whether a name has the form of a repository on the hub, OWNER/NAME, and not that of a file or a path."""
+    return bool(HUB_ID.fullmatch(name)) and not name.startswith(".") and Path(name).suffix not in FILES
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

@@ -14,6 +14,7 @@ from maquette.config.load import load_config
 from maquette.config.running import ModelConfig
 from maquette.config.schema import RunConfig
 from maquette.errors import CheckpointError, ConfigError
+from maquette.evaluation.sources import is_hub_id
 from maquette.families.load import EMBEDDED
 from maquette.families.published import read_header
 from maquette.generation.batch import Maker
@@ -76,7 +77,8 @@ def open_target(word: str, opening: Opening, checkpoint: str | None = None) -> l
         return [base_target(opening)]
     if is_run:
         return _of_run(RunDir(path), opening, checkpoint)
-    if word in EMBEDDED or (path / "model_index.json").is_file() or _is_whole_model(path):
+    is_model = (path / "model_index.json").is_file() or _is_whole_model(path) or _is_on_hub(word)
+    if word in EMBEDDED or is_model:
         maker = Maker(word, [], device=opening.device)
         return [Target(path.stem if path.is_file() else path.resolve().name, maker, _home(word))]
     if not path.exists():
@@ -183,6 +185,11 @@ def _is_whole_model(path: Path) -> bool:
     return any(key.startswith(_PARTS) for key in read_header(path).shapes)
 
 
+def _is_on_hub(word: str) -> bool:
+    """Whether a word means a model of the hub; where a folder OWNER is here, it is a path that leads nowhere."""
+    return is_hub_id(word) and not Path(word).parent.exists()
+
+
 def _metadata(file: Path) -> Mapping[str, str]:
     try:
         return read_metadata(file) if file.suffix == ".safetensors" else {}
@@ -195,9 +202,10 @@ def _no_target(word: str) -> str:
     beside = [each.name for each in path.parent.iterdir()] if path.parent.is_dir() else []
     near = difflib.get_close_matches(path.name, beside, 1, 0.6)
     hint = f" Did you mean {path.parent / near[0]}?" if near else ""
+    hint += f" A model of the hub can be given as base --base {word}." if is_hub_id(word) and not near else ""
     return (
-        f"{word}: there is no such file or folder.{hint} Give a run's folder, an adapter file, a model's folder or "
-        "file, or the word base."
+        f"{word}: there is no such file or folder.{hint} Give a run's folder, an adapter file, a model's folder, file "
+        "or hub id, or the word base."
     )
 
 

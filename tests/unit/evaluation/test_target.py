@@ -63,6 +63,23 @@ def test_a_whole_model_in_one_file_is_a_base_and_no_adapter(tmp_path):
     assert only(file).maker.adapters == []
 
 
+def test_a_model_of_the_hub_is_a_base_with_a_folder_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    target = only("stabilityai/sd-turbo")
+    assert (target.name, target.maker.base, target.maker.adapters) == ("sd-turbo", "stabilityai/sd-turbo", [])
+    assert target.home == Path("evaluation/stabilityai--sd-turbo")
+    (tmp_path / "stabilityai").mkdir()  # of a folder of this machine, the rest may be mistyped
+    with pytest.raises(ConfigError, match=r"no such file or folder\..* base --base stabilityai/sd-turbo"):
+        only("stabilityai/sd-turbo")
+
+
+@pytest.mark.parametrize("word", ["mug", "runs/mug/export", "./mug", "stabilityai/sd-turbo.safetensors"])
+def test_what_can_be_no_model_of_the_hub_is_not_looked_for_there(tmp_path, monkeypatch, word):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=r"there is no such file or folder\. Give a run's folder"):
+        only(word)
+
+
 def test_the_base_is_the_one_that_others_stand_on(run):
     assert base_target(Opening(), only(run)).maker.model().base == "maquette-64"
     assert base_target(Opening(base="other")).maker.model().base == "other"
