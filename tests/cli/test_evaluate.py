@@ -1,6 +1,7 @@
 """`maquette evaluate` and `maquette compare` as people call them, on tiny bases and the embedded judge."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -127,6 +128,21 @@ def test_things_are_compared_with_the_first_on_the_same_prompts_and_seeds(here, 
     }
     html = (here / "table/evaluation.html").read_text()
     assert html.count("data-scores=") == 8
+
+
+def test_pictures_older_than_the_adapter_are_made_anew_once_they_are_moved_away(here, capsys):
+    few = ["--suite", "my.toml", "--set", 'metrics=["prompt_fidelity"]', "--set", "num=1", "--out", "later"]
+    assert maquette("compare", "runs/mug", "base", *few) == 0
+    kept = here / "runs/mug/evaluation/my/pictures"
+    for picture in pictures(kept):
+        os.utime(kept / picture, (1, 1))
+    capsys.readouterr()
+    assert maquette("compare", "runs/mug", "base", *few) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"{kept.relative_to(here)}: made before the adapter was last written" in said
+    assert said.endswith("Move this folder away, and its pictures are made anew.")
+    kept.rename(here / "old")
+    assert maquette("compare", "runs/mug", "base", *few) == 0
 
 
 def test_an_adapter_of_other_origin_is_told_what_it_is(here):

@@ -26,6 +26,9 @@ from maquette.runs.scores import Evaluation, Measured, Scores, Shot
 
 logger = logging.getLogger(__name__)
 
+ANEW = "Move this folder away, and its pictures are made anew."
+"""What to do about pictures of another state; `compare` keeps them with each target, whatever its --out is."""
+
 
 @dataclass(frozen=True, slots=True)
 class Bench:
@@ -78,11 +81,12 @@ def evaluate(targets: Sequence[Target], bench: Bench, networks: Networks, folder
     evaluations = []
     for target, folder in zip(targets, folders, strict=True):
         wishes = _wishes(target, bench)
-        make_pictures(target.maker, wishes.requests, folder)
+        make_pictures(target.maker, wishes.requests, folder, cure=ANEW)
         base = folder
         if wishes.neutral and not target.is_base:
             base = folder.parent / "base"
-            make_pictures(base_target(Opening(device=target.maker.device), target).maker, wishes.neutral, base)
+            plain = base_target(Opening(device=target.maker.device), target)
+            make_pictures(plain.maker, wishes.neutral, base, cure=ANEW)
         pictures = EvalSet(
             generated=_made(folder, [wish.request for wish in wishes.subjects]),
             prompts=[wish.scored for wish in wishes.subjects],

@@ -124,11 +124,11 @@ def opened(maker: Maker) -> Generator[Family]:
         yield family
 
 
-def make_pictures(maker: Maker, requests: Sequence[Request], out: Path) -> Path:
+def make_pictures(maker: Maker, requests: Sequence[Request], out: Path, *, cure: str = "Choose another --out.") -> Path:
     """Make every picture that is not there yet, and a grid of all; return the grid's path.
 
     A file with the name of a picture but other settings, or older than an adapter or than a base on this machine, is an
-    error before anything is made.
+    error before anything is made. cure: the sentence that says what to do about it.
     """
     base = maker.model()  # first: what is said of a run without an adapter is said there
     files = maker.files()
@@ -143,10 +143,10 @@ def make_pictures(maker: Maker, requests: Sequence[Request], out: Path) -> Path:
     settings = [settings_of(request, made_with) for request in requests]
     missing = [i for i, path in enumerate(paths) if not path.exists()]
     if other := [path.name for i, path in enumerate(paths) if i not in missing and read_settings(path) != settings[i]]:
-        raise DataError(f"{out}: made with other settings: {', '.join(other)}. Choose another --out.")
+        raise DataError(f"{out}: made with other settings: {', '.join(other)}. {cure}")
     for what, time in newest.items():
         if old := [path.name for path in paths if path.exists() and path.stat().st_mtime < time]:
-            raise DataError(f"{out}: made before {what} was last written: {', '.join(old)}. Choose another --out.")
+            raise DataError(f"{out}: made before {what} was last written: {', '.join(old)}. {cure}")
     if missing:
         with enough_memory(SMALLER), opened(maker) as family:
             for request in requests:
