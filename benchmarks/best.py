@@ -2,7 +2,7 @@
 
 For each of twelve held-out subjects of the world (or those that --subjects names) and some seeds: the preset
 maquette64-subject-lora is trained on five photos, for twice its steps, and scores itself by its own rule six times (the
-judge, on the run's own prompts). With --lr 2e-3, four times the preset's rate, training is harder than is good.
+judge, on the run's own prompts). --lr 2e-3 is four times the preset's rate.
 
 Every checkpoint then makes pictures of held-out prompts, in places, media and seeds that the run never scored, and the
 verifier, trained apart from the judge, compares them with unseen renders of the subject and with their prompts. The
