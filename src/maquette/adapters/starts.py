@@ -90,6 +90,22 @@ def is_special(init: InitConfig, weight: Tensor, rank: int) -> bool:
     return rank <= limit(init, weight) if isinstance(init, LoraGaConfig) else weight.ndim == 2
 
 
+def lora_layers(trainable: Trainable) -> dict[str, LoraLayer]:
+    """The layers beside which there are two factors, by module and path."""
+    return {
+        f"{part.module}.{path}": layer
+        for part in injected(trainable)
+        for path, layer in part.layers.items()
+        if isinstance(layer, LoraLinear | LoraConv2d)
+    }
+
+
+def special_layers(trainable: Trainable, init: InitConfig) -> dict[str, LoraLayer]:
+    """Those of the layers that start in the special way of ``init``."""
+    layers = lora_layers(trainable)
+    return {name: layer for name, layer in layers.items() if is_special(init, weight_of(layer), layer.r[ADAPTER])}
+
+
 def start(
     trainable: Trainable, init: InitConfig, rehearse: Rehearse, rng: Generator, report: Report | None = None
 ) -> Start:
@@ -99,13 +115,7 @@ def start(
     nothing for starts at random. The base's weights are as they were afterwards, to the bit.
     Raises ModelError where gradients or inputs are not finite.
     """
-    layers = {
-        f"{part.module}.{path}": layer
-        for part in injected(trainable)
-        for path, layer in part.layers.items()
-        if isinstance(layer, LoraLinear | LoraConv2d)
-    }
-    special = {name: layer for name, layer in layers.items() if is_special(init, weight_of(layer), layer.r[ADAPTER])}
+    layers, special = lora_layers(trainable), special_layers(trainable, init)
     started: dict[str, LayerStart] = {}
     for name, told in each_start(trainable, init, special, rehearse, rng):
         if not math.isfinite(told.norm):

@@ -60,6 +60,8 @@ def show(plan: Plan, console: Console) -> None:
         f"{plan.products}"
     )
     _show_groups(plan, console)
+    if plan.start:
+        console.print(f"[bold]Start[/bold]: {plan.start}")
     _show_pictures(plan, console)
     console.print(
         f"[bold]Steps[/bold]: {plan.steps} of {plan.batch} pictures; {plan.steps_per_pass:.1f} steps see every picture "

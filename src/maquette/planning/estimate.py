@@ -12,6 +12,7 @@ from maquette.data.dataset import Dataset
 from maquette.data.sample import Size
 from maquette.planning.costs import Machine
 from maquette.planning.sizes import optimizer_bytes, parameter_bytes, times
+from maquette.planning.starts import StartCosts
 from maquette.planning.step import StepCosts
 from maquette.training.idle import is_needed
 
@@ -42,18 +43,23 @@ def memory(
     frozen: Mapping[str, int],
     costs: StepCosts,
     groups: Sequence[ParamGroup],
+    start: StartCosts,
     device: torch.device,
 ) -> dict[str, int]:
-    """Bytes on the training device while steps are made, by what they are for."""
+    """Bytes on the training device while steps are made, by what they are for; more, where a start needs more."""
     stays = {name: device.type == "cpu" or is_needed(name, dataset) for name in frozen}
     trained = parameter_bytes(groups)
     counted = sum(param.nbytes for group in groups for param in group.params)
+    optimizer, ema = optimizer_bytes(config.optimizer, groups), trained if config.training.ema else 0
     return {
         "frozen weights": sum(size for name, size in frozen.items() if stays[name]),
         "frozen weights, packed": costs.packed_bytes,
         "trained weights": trained,
-        "optimizer": optimizer_bytes(config.optimizer, groups),
-        "moving average": trained if config.training.ema else 0,
+        "starting values": start.kept,
+        # The start is over, and its sums are gone, before there is any of these three.
+        "sums before the first step": max(0, start.sums - optimizer - ema - costs.packed_bytes),
+        "optimizer": optimizer,
+        "moving average": ema,
         # Gradients were counted in the dtype of products, and are kept in fp32.
         "activations and gradients": costs.both.peak + trained - counted,
         "Python and its libraries": LIBRARIES if device.type == "cpu" else 0,
@@ -66,6 +72,7 @@ def seconds(
     costs: StepCosts,
     work: float,
     counts: Mapping[str, int],
+    start: StartCosts,
 ) -> dict[str, float]:
     """Seconds of each phase.
 
@@ -81,6 +88,7 @@ def seconds(
     return {
         "encoding": counts["views"] * machine.seconds(costs.encoding),
         "class images": counts["class images"] * (made.steps if made else 0) * 2 * forward,
+        "starting values": start.passes * machine.seconds(costs.forward) * work / config.training.gradient_accumulation,
         "steps": steps * (work * machine.seconds(costs.both) + update),
         "previews": shown * preview.steps * guided,
     }

@@ -25,6 +25,7 @@ from maquette.planning.blank import META, Blank, blank_base, blank_trainable, fr
 from maquette.planning.costs import measured
 from maquette.planning.estimate import free_memory, memory, seconds, shapes
 from maquette.planning.sizes import FP32, cache_bytes, disk_bytes, parameter_bytes
+from maquette.planning.starts import start_costs
 from maquette.planning.step import step_costs
 from maquette.planning.words import Words, words_of
 from maquette.report.words import count_of
@@ -52,7 +53,7 @@ class Plan:
     class_images, class_images_to_make: in all, and not there yet. draws: of one pass over the pictures, with their
     repeats. batch: pictures of one step. buckets: pictures by (height, width). views, captions_kept: encoded once.
     disk, memory: bytes by purpose; memory is that of the training device. seconds: by phase, estimated. teraflop:
-    arithmetic of one step. captions: each one once.
+    arithmetic of one step. captions: each one once. start: how the adapter starts, where that is not at random.
     """
 
     base: str
@@ -76,6 +77,7 @@ class Plan:
     seconds: Mapping[str, float]
     teraflop: float
     captions: Sequence[Words]
+    start: str
     warnings: Sequence[str]
 
     @property
@@ -122,6 +124,7 @@ def planned(config: RunConfig, blank: Blank, samples: Sequence[Sample], to_make:
     saved = [part for part in family.pipeline().components.values() if isinstance(part, nn.Module)]
     every = sum(param.numel() for part in saved for param in part.parameters())
     frozen = frozen_bytes(config, blank)
+    start = start_costs(config, trainable, device)
     work, size, rows = shapes(dataset, steps)
     held_to_base = config.preservation is not None
     packs = packs_weights(config, device, blank.compute)
@@ -151,15 +154,16 @@ def planned(config: RunConfig, blank: Blank, samples: Sequence[Sample], to_make:
         buckets=sorted(Counter(dataset.size_of(i) for i in subjects).items()),
         views=views,
         captions_kept=len(texts),
-        disk=disk_bytes(config, trainable.groups, cached, every, pixels, len(requests)),
-        memory=memory(config, dataset, frozen, costs, trainable.groups, device),
-        seconds=seconds(config, machine, costs, work, counts),
+        disk=disk_bytes(config, trainable.groups, start.kept, cached, every, pixels, len(requests)),
+        memory=memory(config, dataset, frozen, costs, trainable.groups, start, device),
+        seconds=seconds(config, machine, costs, work, counts, start),
         teraflop=work * costs.both.flops / 1e12,
         captions=[
             words
             for tokenizer in list(family.tokenizers.values())[:1]  # none where captions are not read
             for words in words_of(tokenizer, learned, family.words)
         ],
+        start=start.words,
         warnings=[],
     )
 

@@ -63,25 +63,26 @@ def cache_bytes(entries: Sequence[tuple[int, int]]) -> int:
 
 
 def disk_bytes(
-    config: RunConfig, groups: Sequence[ParamGroup], cached: int, model: int, pixels: int, num_prompts: int
+    config: RunConfig, groups: Sequence[ParamGroup], start: int, cached: int, model: int, pixels: int, num_prompts: int
 ) -> Mapping[str, int]:
     """What a run writes, by what it is for. ``config`` is resolved.
 
-    model: parameters of all of the base, which a full fine-tune exports. pixels: of one preview.
+    start: bytes that checkpoints and exports hold beside what is trained (``StartCosts.kept``). model: parameters of
+    all of the base, which a full fine-tune exports. pixels: of one preview.
     """
     steps = config.training.steps
     assert steps != "auto"
     trained, ema = parameter_bytes(groups), config.training.ema is not None
     saved = times(config.checkpoints.every, steps)
     moments, kept = optimizer_bytes(config.optimizer, groups), min(config.checkpoints.keep, saved)
-    checkpoints = kept * (trained + moments + (trained if ema else 0))
+    checkpoints = kept * (trained + start + moments + (trained if ema else 0))
     checkpoints -= moments if kept == saved else 0  # the first is written before the optimizer has any
     width, adapter = WIDTH[config.output.precision], config.adapter
     if isinstance(adapter, FullConfig):
         exports = model * width * (2 if config.output.single_file else 1) * (2 if ema else 1)
     else:
         dialects = 2 if isinstance(adapter, LoraConfig | DoraConfig) else 1
-        exports = trained // FP32 * width * (dialects * (2 if ema else 1) + saved - 1)
+        exports = (trained + start) // FP32 * width * (dialects * (2 if ema else 1) + saved - 1)
     shown = times(config.preview.every, steps) * config.preview.num * num_prompts
     return {
         "cache": cached,

@@ -6,25 +6,33 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from tests.contract import tiny
 from tests.learning.small import PROMPT, QUICK, bases, maquette, paint, sets, train
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
 
+from maquette.adapters import estimate
 from maquette.adapters.attach import attach
 from maquette.adapters.base import ParamGroup
+from maquette.adapters.injected import Injected, inject
+from maquette.adapters.lora import peft_lora
 from maquette.adapters.targets import select
 from maquette.config.load import load_config
 from maquette.config.optimization import AdafactorConfig, AdamWConfig, LionConfig, ProdigyConfig, ScheduleFreeConfig
-from maquette.config.schema import resolved
+from maquette.config.schema import RunConfig, resolved
 from maquette.families import packed
 from maquette.families.load import load_family
 from maquette.families.packed import packing
 from maquette.planning.costs import REACHED, Costs, Machine, counting
 from maquette.planning.plan import Plan, plan
 from maquette.planning.sizes import optimizer_bytes, times
+from maquette.planning.starts import StartCosts, start_costs
 from maquette.planning.words import words_of
 from maquette.training.opening import load_base
 from maquette.training.optim import build_optimizer, pack_state
+from maquette.training.rehearsal import rehearsal
 from maquette.training.seeds import rng_at
 
 __all__ = ["bases"]
@@ -127,6 +135,76 @@ def test_a_run_writes_what_was_said(bases, tmp_path):
     assert (told.pictures, told.class_images, told.class_images_to_make) == (6, 3, 3)
     assert told.buckets == [((8, 32), 1), ((16, 16), 5)]
     assert told.steps_per_pass == 6
+
+
+def test_a_start_is_planned_as_it_is_found_and_kept(bases, tmp_path, monkeypatch):
+    photos, targets = paint(tmp_path / "photos"), "attention+feed_forward+convolutions"
+    settings = {"training__steps": 2, "checkpoints__every": 1, "adapter__rank": 1, "adapter__targets": targets}
+    settings |= {"adapter__init": {"kind": "lora_ga", "batches": 4}, "training__gradient_accumulation": 2}
+    monkeypatch.setattr("maquette.planning.plan.measured", lambda *_: Machine(1e9, math.inf, 0.0))
+    told = planned(photos, bases("sd1"), **settings)
+
+    flops: list[int] = []
+
+    def counted(*args: object) -> object:
+        passes = rehearsal(*args)
+
+        def rehearse(batches: int, *, backward: bool) -> float:
+            with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:  # it counts no other
+                scale = passes(batches, backward=backward)
+            flops.append(counter.get_total_flops())
+            return scale
+
+        return rehearse
+
+    monkeypatch.setattr("maquette.training.prepare.rehearsal", counted)
+    run = train(photos, bases("sd1"), tmp_path / "run" / "dog", **settings)
+
+    def written(folder: Path) -> int:
+        files = [load_file(path) for path in folder.rglob("*.safetensors")]
+        return sum(tensor.nbytes for tensors in files for tensor in tensors.values())
+
+    assert told.disk["checkpoints"] == pytest.approx(written(run.checkpoints), rel=0.01)
+    assert told.disk["exports"] == pytest.approx(written(run.export), rel=0.01)
+    held = load_file(run.checkpoints / "step-00000002" / "adapter.safetensors")
+    assert told.memory["starting values"] == sum(held[name].nbytes for name in held if ".start_" in name) > 0
+    assert told.start == "lora_ga, from the gradient over 4 micro-batches; files have rank 2"
+    # Captions and the first layer's input need no gradient, so that three forward passes are a little too many.
+    assert told.seconds["starting values"] == pytest.approx(sum(flops) / (REACHED * 1e9), rel=0.35)
+
+
+def test_starts_that_subtract_nothing_write_nothing_more(bases, tmp_path):
+    photos = paint(tmp_path / "photos")
+    plain, pissa, eva = (
+        planned(photos, bases("sd1"), adapter__init={"kind": kind}) for kind in ("gaussian", "pissa", "eva")
+    )
+    assert pissa.disk["exports"] == 2 * plain.disk["exports"] == 2 * eva.disk["exports"]
+    assert eva.disk == plain.disk
+    assert (plain.start, eva.start) == ("", "eva, from the layers' inputs in 64 micro-batches")
+    assert pissa.start == "pissa, from the base's weights; files have rank 4"
+    found = [each.seconds["starting values"] for each in (plain, pissa, eva)]
+    assert found[:2] == [0, 0]
+    assert found[2] > 0
+
+
+def test_what_a_start_sums_up_is_planned_where_it_is_held(monkeypatch):
+    """Gradients on a CPU alone, moments of inputs anywhere."""
+    model = nn.Sequential(nn.Linear(40, 24), nn.Linear(24, 16))
+    layers = inject(model, peft_lora({"0": 2, "1": 2}), {"0": 1.0, "1": 1.0})
+    trainable = Injected("denoiser", layers, [])
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+
+    def costs(kind: str, device: torch.device) -> StartCosts:
+        config = RunConfig.model_validate({"adapter": {"kind": "lora", "rank": 2, "init": {"kind": kind}}})
+        return start_costs(config, trainable, device)
+
+    gradients, moments = 4 * (40 * 24 + 24 * 16), 4 * (40**2 + 24**2)
+    assert [costs(*each).sums for each in (("lora_ga", cpu), ("lora_ga", gpu))] == [gradients, 0]
+    assert [costs(*each).sums for each in (("eva", cpu), ("eva", gpu))] == [moments, moments]
+    assert (costs("lora_ga", cpu).passes, costs("eva", cpu).passes) == (64 * 3, 64)
+    monkeypatch.setattr(estimate, "BYTES", 4 * 40 * 24)  # a layer at a time
+    assert (costs("lora_ga", cpu).sums, costs("lora_ga", cpu).passes) == (4 * 40 * 24, 2 * 64 * 3)
+    assert (costs("pissa", cpu).sums, costs("gaussian", cpu)) == (0, StartCosts())
 
 
 def test_planning_reads_no_weights_and_writes_nothing(bases, tmp_path):
