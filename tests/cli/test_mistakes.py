@@ -1,4 +1,7 @@
-"""Mistakes that people make with `maquette train`: each ends in one paragraph that names the thing and the cure."""
+"""Mistakes that people make with `maquette train`: each ends in one paragraph that names the thing and the cure.
+
+`maquette plan` finds the same ones, but for those that only whoever writes or reads weights can find.
+"""
 
 import json
 import resource
@@ -12,6 +15,8 @@ from PIL import Image
 from tests.learning.small import PROMPT, QUICK, maquette, paint, sets, train
 
 from maquette.adapters.files import write_tensors
+from maquette.generation.files import settings_of, write_picture
+from maquette.generation.sample import Request
 from maquette.training.checkpoint import all_checkpoints
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
@@ -45,6 +50,8 @@ def here(tmp_path: Path, bases: Bases, monkeypatch: pytest.MonkeyPatch) -> Path:
     Path("model.ckpt").write_bytes(b"\x80\x04")
     Path("model.safetensors").write_bytes(b"\x00" * 50)
     Path("old.bin").write_bytes(b"\x80\x04")
+    cat = settings_of(Request(prompt="a cat", seed=0), {"base": "base"})
+    write_picture(Path("cats/class-0000.png"), torch.zeros(3, 24, 24, dtype=torch.uint8), cat)
     Path("torn.safetensors").write_bytes(b"\x10\x00\x00\x00\x00\x00\x00\x00{")
     write_tensors(Path("strange.safetensors"), {"model.x": torch.zeros(1)}, {})
     Path("full").mkdir()
@@ -127,6 +134,10 @@ MISTAKES: dict[str, tuple[list[str], tuple[str, ...]]] = {
         ("validation", "only one", "Add pictures"),
     ),
     "no masks": ([*OWN, "--set", "data.masks=label"], ("no picture has a mask", "Add them")),
+    "class images of something else": (
+        [*OWN, "--set", "class_images.folder=cats", "--set", "class_images.prompt=a dog"],
+        ("cats: holds class images that were made for another prompt", "class-0000.png", "Name another"),
+    ),
     "no such class folder": ([*OWN, "--set", "class_images.folder=dogs"], ("dogs: does not exist", "Give a folder")),
     "a weighting that is infinite here": (
         [*OWN, "--set", "loss.weighting.kind=debiased", "--base", "terminal"],
@@ -139,6 +150,15 @@ MISTAKES: dict[str, tuple[list[str], tuple[str, ...]]] = {
     "a cap below every noise level": (
         [*OWN, "--base", "playground", "--set", "loss.weighting.kind=min_snr", "--set", "loss.weighting.gamma=4"],
         ("loss.weighting.gamma is 4", "give more"),
+    ),
+    # What scores along the way.
+    "a scored prompt that asks for nothing": (
+        [*OWN, "--base", "maquette-64", "--set", "evaluation.every=2", "--set", 'evaluation.prompts=["a cat at sea"]'],
+        ("evaluation.prompts: 'a cat at sea'", "[trigger]"),
+    ),
+    "a network that is not there": (
+        [*OWN, "--set", "evaluation.every=2", "--set", 'evaluation.networks.image="clip.safetensors"'],
+        ('image = "clip.safetensors": there is no such file', "hub id"),
     ),
     # Adapters to go on from.
     "a pickled adapter that is torn": ([*OWN, "--set", "adapter.start_from=old.bin"], ("old.bin", "Get it again")),
@@ -155,6 +175,10 @@ MISTAKES: dict[str, tuple[list[str], tuple[str, ...]]] = {
 }
 
 
+FOUND_BY_DOING = {"a folder that nobody may write", "no run to resume"}
+"""Whether a system that denies nothing makes a folder is known once it is asked; and no plan goes on with a run."""
+
+
 @pytest.mark.parametrize("name", MISTAKES)
 def test_a_mistake_is_told_in_one_paragraph(name: str, here: Path, capsys: pytest.CaptureFixture[str]):
     arguments, words = MISTAKES[name]
@@ -167,8 +191,10 @@ def test_a_mistake_is_told_in_one_paragraph(name: str, here: Path, capsys: pytes
     quick = [part for part in quick if part.removeprefix("--set=").split("=")[0] not in given]
     base = [] if "--base" in arguments or "--resume" in arguments else ["--base", "base"]
     where = [] if "--out" in arguments else ["--out", "out"]
-    said = told(["train", *arguments, *base, *where, *([] if "--resume" in arguments else quick)], capsys)
-    assert [word for word in words if word not in said] == [], said
+    command = [*arguments, *base, *where, *([] if "--resume" in arguments else quick)]
+    for program in ["train"] if name in FOUND_BY_DOING else ["train", "plan"]:
+        said = told([program, *command], capsys)
+        assert [word for word in words if word not in said] == [], said
     assert not list((here / "out").glob("checkpoints/*"))
     assert Path("full/thesis.txt").read_text() == "mine"
 

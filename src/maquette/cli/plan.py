@@ -37,7 +37,8 @@ def plan(
 ) -> None:
     """Show what training would do, without loading any weights.
 
-    Takes the arguments of `maquette train`, and finds the same mistakes. Memory and time are estimates.
+    Takes the arguments of `maquette train`, and finds the same mistakes, but for damaged weights. Memory and time are
+    estimates.
     """
     from maquette.config.load import require_pictures
 

@@ -35,7 +35,7 @@ def train_series(
             from maquette.planning.plan import plan
 
             for name, config in configs.items():
-                plan(config, out / name)  # a mistake in the last run is told before the first one starts
+                plan(config, out / name, processes)  # a mistake in the last run is told before the first one starts
             begin(out, configs)
         processes.meet()
         directories = run_series(Series(out), processes=processes)

@@ -65,13 +65,9 @@ def open_face_network(source: Source, values: Values, channels: Channels) -> Fac
     The cascade gives upright boxes and no landmarks, so faces are not aligned: distances are a little larger than the
     published ones. Raises MissingDependencyError without the extra ``faces``; ModelError where the file does not fit.
     """
-    try:
-        import cv2
-        import onnxruntime  # noqa: F401 - so that both are asked for at once
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"The face network needs OpenCV 4 and ONNX Runtime ({error}). Install them: pip install 'maquette[faces]'."
-        ) from None
+    require_packages()
+    import cv2
+
     if source.path.suffix != ".onnx":
         raise ModelError(
             f"{source.path}: is no ONNX file. Give one that embeds a face, such as an ArcFace (one picture in, one "
@@ -98,6 +94,17 @@ def open_face_network(source: Source, values: Values, channels: Channels) -> Fac
     settings = (CASCADE, SMALLEST, NEIGHBOURS, values, channels, cv2.__version__)
     digest = hashlib.sha256(source.path.read_bytes() + repr(settings).encode()).hexdigest()[:32]
     return FaceNetwork(f"Haar and {source.label}", digest, find, embed)
+
+
+def require_packages() -> None:
+    """Raise MissingDependencyError without the extra ``faces``."""
+    try:
+        import cv2  # noqa: F401 - both, so that they are asked for at once
+        import onnxruntime  # noqa: F401
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"The face network needs OpenCV 4 and ONNX Runtime ({error}). Install them: pip install 'maquette[faces]'."
+        ) from None
 
 
 def _scaled(pixels: Float[np.ndarray, "h w 3"], values: Values) -> Float[np.ndarray, "h w 3"]:

@@ -110,10 +110,9 @@ def open_networks(config: NetworksConfig) -> Networks:
     ConfigError, with the cure, where one cannot be had; MissingDependencyError where a face network lacks its packages.
     """
     names = {role: getattr(config, role) for role in ROLES}
-    device = choose_device(config.device)
-    place = Place(device, choose_dtype(config.precision, device, 0))
+    place = _place(config)
     sources = {role: find_source(name, role) for role, name in names.items() if name not in NAMES}
-    judges = {name: judge_networks(name, device) for name in NAMES if name in names.values()}
+    judges = {name: judge_networks(name, place.device) for name in NAMES if name in names.values()}
 
     @cache
     def clip(source: Source) -> "Clip":
@@ -148,6 +147,23 @@ def open_networks(config: NetworksConfig) -> Networks:
         distribution=distributions[2048] if distributions else judged("distribution"),
         distribution_64=distributions[64] if distributions else judged("distribution"),
     )
+
+
+def check_networks(config: NetworksConfig) -> None:
+    """Raise as ``open_networks`` does for networks that are not there, without reading or fetching any weights."""
+    _place(config)
+    for role in ROLES:
+        if (name := getattr(config, role)) not in NAMES:
+            find_source(name, role, weights=False)
+    if config.face not in NAMES:
+        from maquette.evaluation.face_network import require_packages
+
+        require_packages()
+
+
+def _place(config: NetworksConfig) -> Place:
+    device = choose_device(config.device)
+    return Place(device, choose_dtype(config.precision, device, 0))
 
 
 def _clip(clip: "Clip") -> Named[Features]:

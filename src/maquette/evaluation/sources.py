@@ -26,10 +26,11 @@ class Source:
     label: str
 
 
-def find_source(name: str, key: str) -> Source:
+def find_source(name: str, key: str, *, weights: bool = True) -> Source:
     """What a network's name in the settings means: a file, a folder, or a repository on the hub, fetched if need be.
 
-    key: the setting, for messages. Raises ModelError, with the cure, where there is no such thing.
+    key: the setting, for messages. weights: whether they are needed; without them, only the configs of a repository on
+    the hub are fetched. Raises ModelError, with the cure, where there is no such thing.
     """
     path = Path(name).expanduser()
     if path.exists():
@@ -41,8 +42,8 @@ def find_source(name: str, key: str) -> Source:
         )
     from maquette.families import hub  # here, since the judges need no hub
 
-    folder = hub.fetch_files(name, ["*.json", "*.txt", "*.safetensors"])
-    if not any(folder.glob("*.safetensors")):
+    folder = hub.fetch_files(name, ["*.json", "*.txt", *(["*.safetensors"] if weights else [])])
+    if weights and not any(folder.glob("*.safetensors")):
         folder = hub.fetch_files(name, ["*.json", "*.txt", "pytorch_model*.bin", "*.pth"])
     return Source(folder, name)
 

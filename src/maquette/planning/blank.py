@@ -5,17 +5,13 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from maquette.adapters.attach import attach
-from maquette.adapters.base import Trainable
-from maquette.adapters.tokens import grown
 from maquette.config.adapter import FullConfig
 from maquette.config.schema import RunConfig
 from maquette.families.base import Family
 from maquette.families.load import BESIDE, load_shapes
 from maquette.families.placement import choose_dtype
 from maquette.families.quantized import num_parameters
-from maquette.training.prepare import checkpoint_gradients
-from maquette.training.seeds import rng_at
+from maquette.training.opening import with_tokens
 
 META = torch.device("meta")
 
@@ -51,21 +47,7 @@ def blank_base(config: RunConfig, device: torch.device) -> Blank:
     for name, module in family.modules.items():
         if name != "vae" or not getattr(module, "config", {}).get("force_upcast"):
             nn.Module.to(module, dtype=beside if name in others else held)
-    if config.tokens is not None:
-        family = grown(family, config.tokens, rng_at(config.training.seed, 0, stream="tokens"))
-    return Blank(family, held, beside, compute)
-
-
-def blank_trainable(config: RunConfig, blank: Blank) -> Trainable:
-    """What the run would train, attached as training attaches it. ``config`` is resolved."""
-    assert config.training.steps != "auto"
-    rng = rng_at(config.training.seed, 0, stream="adapter")
-    steps, decay = config.training.steps, config.optimizer.weight_decay
-    trainable = attach(config, blank.family, steps=steps, weight_decay=decay, rng=rng)
-    if config.training.gradient_checkpointing:
-        for name in trainable.touches:
-            checkpoint_gradients(blank.family.modules[name])
-    return trainable
+    return Blank(with_tokens(config, family), held, beside, compute)
 
 
 def frozen_bytes(config: RunConfig, blank: Blank) -> dict[str, int]:

@@ -10,18 +10,16 @@ import torch
 from torch import nn
 
 from maquette.adapters.bank import num_adapters
-from maquette.config.schema import RunConfig, resolved
+from maquette.config.schema import RunConfig
 from maquette.data.buckets import fitted
 from maquette.data.cache import Cache
 from maquette.data.dataset import over
 from maquette.data.encode import Encoders
-from maquette.data.gather import class_sources, gather, held_out, num_pictures, training_sizes
-from maquette.data.pack import unpacked
+from maquette.data.gather import class_sources, held_out, training_sizes
 from maquette.data.sample import Sample, Scan, Size, joined
 from maquette.data.scan import scan as scan_folder
-from maquette.families.placement import choose_device
 from maquette.generation.class_images import DEFAULT_COUNT
-from maquette.planning.blank import META, Blank, blank_base, blank_trainable, frozen_bytes
+from maquette.planning.blank import META, Blank, blank_base, frozen_bytes
 from maquette.planning.costs import measured
 from maquette.planning.estimate import free_memory, memory, seconds, shapes
 from maquette.planning.sizes import FP32, cache_bytes, disk_bytes, parameter_bytes
@@ -29,10 +27,10 @@ from maquette.planning.starts import start_costs
 from maquette.planning.step import step_costs
 from maquette.planning.words import Words, words_of
 from maquette.report.words import count_of
-from maquette.training.opening import check_fit, check_packages, unused
-from maquette.training.prepare import packs_weights
-from maquette.training.previews import requests_for
-from maquette.training.scoring import check_scorers
+from maquette.training.checked import Checked, checked
+from maquette.training.opening import unused
+from maquette.training.prepare import attached, packs_weights
+from maquette.training.processes import ALONE, Processes
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,39 +84,36 @@ class Plan:
         return self.draws / self.batch
 
 
-def plan(config: RunConfig, out: Path) -> Plan:
+def plan(config: RunConfig, out: Path, processes: Processes = ALONE) -> Plan:
     """What a run would do; nothing is written, and no weights are read.
 
-    out: the run's folder, of whose disk the free space is looked at. Raises what starting the run would raise for its
-    settings, its pictures and its base's configs.
+    out: the run's folder, of whose disk the free space is looked at. processes: who would share the work. Raises what
+    starting the run would raise for its settings, its folder, its pictures and its base's configs.
     """
-    device = choose_device(config.training.device)
-    check_packages(config, device)
-    config = unpacked(config)
-    subjects = gather(config.model_copy(update={"class_images": None}))
-    config = resolved(config, pictures=num_pictures(config, subjects.usable()))
-    check_scorers(config, subjects.usable())
+    found = checked(config, out, processes=processes)
+    config, device = found.config, found.device
     blank = blank_base(config, device)
     sizes = training_sizes(config.data, blank.family)
     classes, to_make = class_images(config, blank.family.default_size)
-    found = fitted(joined([subjects, classes]), sizes, upscale=config.data.upscale)
-    told = planned(config, blank, found.usable(), to_make, device)
-    return replace(told, warnings=[*found.warnings(), *unused(config, blank.family), *doubts(told, device, out)])
+    scan = fitted(joined([found.scan, classes]), sizes, upscale=config.data.upscale)
+    told = planned(found, blank, scan.usable(), to_make)
+    warnings = [*scan.warnings(), *found.doubts, *unused(config, blank.family), *doubts(told, device, out)]
+    return replace(told, warnings=warnings)
 
 
-def planned(config: RunConfig, blank: Blank, samples: Sequence[Sample], to_make: int, device: torch.device) -> Plan:
-    """The plan of a run over samples, without its warnings. ``config`` is resolved."""
-    family, steps = blank.family, config.training.steps
+def planned(found: Checked, blank: Blank, samples: Sequence[Sample], to_make: int) -> Plan:
+    """The plan of a run over samples, without its warnings."""
+    config, device, family = found.config, found.device, blank.family
+    steps = config.training.steps
     assert steps != "auto"
-    requests = requests_for(config, samples, family)
-    check_fit(config, family, requests)
+    requests = found.requests(family, samples)
     trained, held = held_out(samples, config.validation.hold_out) if config.validation else (list(samples), [])
     encoders = Encoders(family, Cache(), META, "", "")
     dataset = over(config, trained, encoders)
     kept = [part.to_keep() for part in (dataset, *([over(config, held, encoders)] if held else []))]
     views, texts = sum(len(views) for views, _ in kept), {text for _, texts in kept for text in texts}
 
-    trainable = blank_trainable(config, blank)
+    trainable = attached(config, family)
     groups = [Group(g.name, sum(p.numel() for p in g.params), g.lr, g.halt_at) for g in trainable.groups]
     numbers = parameter_bytes(trainable.groups) // FP32
     saved = [part for part in family.pipeline().components.values() if isinstance(part, nn.Module)]

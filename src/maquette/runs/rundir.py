@@ -1,5 +1,7 @@
 """The files of one run: the contract between training and everything that looks at it."""
 
+import errno
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +35,11 @@ class RunDir:
     def checkpoints(self) -> Path:
         """The folder of what can be resumed from."""
         return self.root / "checkpoints"
+
+    @property
+    def class_images(self) -> Path:
+        """The folder of class images that the run makes, where the configuration names no other."""
+        return self.root / "class_images"
 
     @property
     def previews(self) -> Path:
@@ -99,22 +106,39 @@ def run_of(path: Path) -> RunDir | None:
 
 
 def create_run(root: Path) -> RunDir:
-    """A new run in a folder that is absent or empty.
-
-    Raises ConfigError where something is there already, or where the folder cannot be made.
-    """
+    """A new run in a folder that is absent or empty. Raises ConfigError as ``check_new``."""
+    check_new(root)
     try:
         root.mkdir(parents=True, exist_ok=True)
-        taken = sorted(path.name for path in root.iterdir())
     except OSError as error:
-        raise ConfigError(
-            f"output.dir: {root} cannot be used as a run's folder ({error.strerror}). Name another with --out."
-        ) from error
+        raise _unusable(root, error) from error
+    return RunDir(root)
+
+
+def check_new(root: Path) -> None:
+    """Raise ConfigError where a new run cannot have this folder; nothing is written.
+
+    Either something is in it already, or it is no folder and none can be made there. Some places refuse only whoever
+    tries (a disk that takes no folders from its owner either): ``create_run`` says so then.
+    """
+    place = next(folder for folder in (root.absolute(), *root.absolute().parents) if folder.exists())
+    try:
+        found = sorted(path.name for path in place.iterdir())
+        if not os.access(place, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise _unusable(root, error) from error
+    taken = found if place == root.absolute() else []
     if taken:
         shown = ", ".join(taken[:3]) + (", ..." if len(taken) > 3 else "")
         cure = "Continue that run with --resume" if "config.toml" in taken else "Empty it"
         raise ConfigError(f"output.dir: {root} is not empty: it holds {shown}. {cure}, or name another with --out.")
-    return RunDir(root)
+
+
+def _unusable(root: Path, error: OSError) -> ConfigError:
+    return ConfigError(
+        f"output.dir: {root} cannot be used as a run's folder ({error.strerror}). Name another with --out."
+    )
 
 
 def open_run(root: Path) -> RunDir:

@@ -12,7 +12,6 @@ from maquette.adapters.keys import Layout
 from maquette.adapters.read import read_adapter
 from maquette.config.adapter import FullConfig
 from maquette.config.schema import RunConfig
-from maquette.data.sample import Sample
 from maquette.errors import ConfigError
 from maquette.evaluation.choice import RULE, choose, choose_by_loss, is_spent
 from maquette.evaluation.overfitting import findings, loss_findings
@@ -23,15 +22,15 @@ from maquette.runs.names import LOSS, NAMES
 from maquette.runs.rundir import RunDir
 from maquette.training.finish import about, export_now, step_file, step_tokens, tokens_of
 from maquette.training.prepare import Job
-from maquette.training.scoring import Scoring, is_scored, wordings_of
+from maquette.training.scoring import Scoring
 
 LOSS_RULE = "The checkpoint with the lowest loss on held-out pictures; no network is at hand that could score pictures."
 
 
-def check_patience(config: RunConfig, samples: Sequence[Sample]) -> None:
+def check_patience(config: RunConfig, *, is_scored: bool) -> None:
     """Raise ConfigError for a patience that nothing can end: nothing is scored, and nothing held out."""
     patience = config.evaluation.patience
-    if not patience or config.validation or (is_scored(config) and wordings_of(config, samples)):
+    if not patience or config.validation or is_scored:
         return
     raise ConfigError(
         f"evaluation.patience = {patience}: no pictures are scored and none are held out, so no checkpoint can be told "

@@ -10,6 +10,8 @@ from torch import nn
 
 from maquette.adapters.attach import layer_ranks, text_encoders, text_ranks
 from maquette.adapters.base import ParamGroup, Trainable
+from maquette.adapters.keys import layout_of
+from maquette.adapters.read import read_adapter
 from maquette.adapters.tokens import grown
 from maquette.config.adapter import FullConfig, LowRankConfig, NoAdapterConfig
 from maquette.config.compare import resume_refusals
@@ -44,7 +46,11 @@ def load_base(config: RunConfig, device: torch.device) -> Family:
     as frozen weights are.
     """
     whole = isinstance(config.adapter, FullConfig)
-    family = load_model(config.model, device=str(device), precision="fp32" if whole else None)
+    return with_tokens(config, load_model(config.model, device=str(device), precision="fp32" if whole else None))
+
+
+def with_tokens(config: RunConfig, family: Family) -> Family:
+    """The base, with or without its weights, with the new tokens that a run will learn."""
     if config.tokens is None:
         return family
     return grown(family, config.tokens, rng_at(config.training.seed, 0, stream="tokens"))
@@ -59,9 +65,11 @@ def check_packages(config: RunConfig, device: torch.device) -> None:
 
 
 def check_fit(config: RunConfig, family: Family, requests: Sequence[Sequence[Request]]) -> None:
-    """Raise ConfigError or ModelError for settings that this base cannot follow."""
+    """Raise ConfigError, CheckpointError or ModelError for settings that this base cannot follow."""
     if isinstance(config.adapter, LowRankConfig):
         layer_ranks(config.adapter, family.modules["denoiser"])
+        if config.adapter.start_from is not None:
+            read_adapter(config.adapter.start_from, layout_of(family.modules))
     for module in text_encoders(family, needed=config.text_encoder.train != "none").values():
         if config.text_encoder.train == "lora":
             text_ranks(config, module)

@@ -85,11 +85,7 @@ def assemble(
     assert steps != "auto"
     denoiser = family.modules["denoiser"]
     compute = choose_dtype(config.model.precision, device, num_parameters(denoiser))
-    rng = rng_at(config.training.seed, 0, stream="adapter")
-    trainable = attach(config, family, steps=steps, weight_decay=config.optimizer.weight_decay, rng=rng)
-    if config.training.gradient_checkpointing:
-        for name in trainable.touches:
-            checkpoint_gradients(family.modules[name])
+    trainable = attached(config, family)
     ema = config.training.ema
     scaler = torch.amp.GradScaler(device.type) if compute is torch.float16 else None
     runtime = Runtime(device, compute, scaler, processes)
@@ -117,6 +113,18 @@ def assemble(
         idle=idle_in(family, dataset, device),
         start=start,
     )
+
+
+def attached(config: RunConfig, family: Family) -> Attached | Bank:
+    """What a run trains, put into its base, with or without weights. ``config`` is resolved."""
+    steps, decay = config.training.steps, config.optimizer.weight_decay
+    assert steps != "auto"
+    rng = rng_at(config.training.seed, 0, stream="adapter")
+    trainable = attach(config, family, steps=steps, weight_decay=decay, rng=rng)
+    if config.training.gradient_checkpointing:
+        for name in trainable.touches:
+            checkpoint_gradients(family.modules[name])
+    return trainable
 
 
 def packs_weights(config: RunConfig, device: torch.device, compute: torch.dtype) -> bool:

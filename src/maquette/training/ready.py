@@ -8,7 +8,6 @@ from typing import NamedTuple
 import torch
 
 from maquette.adapters.keys import Layout, layout_of
-from maquette.config.schema import RunConfig
 from maquette.config.toml import dump
 from maquette.data.buckets import fitted
 from maquette.data.gather import gather, training_sizes
@@ -19,11 +18,11 @@ from maquette.generation.sample import Request
 from maquette.runs.files import write_text
 from maquette.runs.rundir import RunDir
 from maquette.training import prepare
+from maquette.training.checked import Checked
 from maquette.training.checkpoint import resumable
 from maquette.training.console import counting
-from maquette.training.opening import check_fit, contents, cut_captions, keep_start, keep_thumbnails, load_base, unused
+from maquette.training.opening import contents, cut_captions, keep_start, keep_thumbnails, load_base, unused
 from maquette.training.prepare import Job
-from maquette.training.previews import requests_for
 from maquette.training.processes import Processes
 from maquette.training.scoring import Scoring, open_scoring
 from maquette.training.versions import versions
@@ -45,26 +44,25 @@ class Ready(NamedTuple):
     warnings: Sequence[str]
 
 
-def ready(config: RunConfig, scan: Scan, directory: RunDir, device: torch.device, processes: Processes) -> Ready:
+def ready(found: Checked, directory: RunDir, processes: Processes) -> Ready:
     """Load the base, make missing class images, encode the pictures, and attach what is trained.
 
     What takes long comes last: a mistake is found before it. Several processes share it, and meet when it is done.
     """
-    first = processes.is_first
+    config, device, first = found.config, found.device, processes.is_first
     family = load_base(config, device)
     layout = layout_of(family.modules)
     sizes = training_sizes(config.data, family)
-    scan = fitted(scan, sizes, upscale=config.data.upscale)
-    check_fit(config, family, requests := requests_for(config, scan.usable(), family))
-    scoring, doubts = open_scoring(config, family, scan.usable())
-    doubts += [*cut_captions(family, scan.usable()), *unused(config, family)]
+    scan = fitted(found.scan, sizes, upscale=config.data.upscale)
+    requests = found.requests(family, scan.usable())
+    scoring = None if found.scored is None else open_scoring(config, found.scored, scan.usable())
+    doubts = [*found.doubts, *cut_captions(family, scan.usable()), *unused(config, family)]
     if first:
         write_text(directory.config, dump(config))
         write_text(directory.versions, json.dumps(versions(), indent=2) + "\n")
     processes.meet()
     with counting("Class images", shown=first) as report:
-        made = directory.root / "class_images"
-        folders = complete_classes(config, family, made, sizes, report, processes.part)
+        folders = complete_classes(config, family, directory.class_images, sizes, report, processes.part)
     processes.meet()
     if folders:
         scan = fitted(gather(config, class_folders=folders), sizes, upscale=config.data.upscale)

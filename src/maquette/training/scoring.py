@@ -21,13 +21,12 @@ from maquette.evaluation.choice import Reading, Scale
 from maquette.evaluation.fidelity import Likeness, Values, by_prompt, drift, ignored, likeness, measured, network_of
 from maquette.evaluation.judges import NAMES as JUDGES
 from maquette.evaluation.metric import Picture, Pictures
-from maquette.evaluation.networks import Networks, judge_networks, open_networks
+from maquette.evaluation.networks import Networks, check_networks, judge_networks, open_networks
 from maquette.evaluation.probes import Probe, probes
 from maquette.evaluation.student import mean_interval
 from maquette.evaluation.wording import Wording, wording_in
-from maquette.families.base import Family
 from maquette.families.load import EMBEDDED
-from maquette.generation.sample import Request, check_request
+from maquette.generation.sample import Request
 from maquette.runs.events import Event, Log, Previewed, Scored
 from maquette.runs.names import DIVERSITY, DRIFT, FIDELITY, NAMES, OTHER_PROMPTS, PROMPT, Learned
 from maquette.runs.rundir import RunDir
@@ -39,6 +38,15 @@ ROLES: Final[Mapping[Learned, str]] = {"subject": "instance", "style": "style", 
 
 REFERENCES = 64
 """At most so many training pictures of a concept are compared with, evenly spread over all of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What will be made and scored, each picture of the set with its request, and how each concept is called."""
+
+    probes: Sequence[Probe]
+    requests: Sequence[Request]
+    wordings: Mapping[int, Wording]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -115,17 +123,18 @@ class Scoring:
         )
 
 
-def open_scoring(config: RunConfig, family: Family, samples: Sequence[Sample]) -> tuple[Scoring | None, list[str]]:
+def asked_in(config: RunConfig, samples: Sequence[Sample]) -> tuple[Asked | None, list[str]]:
     """What will be scored in a run, and warnings about it; None where nothing is: it is off, or no network can read.
 
-    Raises ConfigError, DataError or ModelError for prompts, pictures or networks that cannot be used.
+    Reads neither the base nor any network. Raises ConfigError, ModelError or MissingDependencyError for prompts that
+    ask for nothing that is learned, and for networks that are not there or that know other pictures.
     """
     section = config.evaluation
     is_world = config.model.base in EMBEDDED
-    if not is_scored(config):
+    if section.every == 0 or not (is_world or section.networks):
         return None, []
-    assert section.every != "auto"  # resolved
     wordings = wordings_of(config, samples)
+    check_scorers(config, wordings)
     if not wordings:
         return None, [
             "The captions have no words in common that could stand for what is learned, so no pictures are scored. Set "
@@ -141,28 +150,33 @@ def open_scoring(config: RunConfig, family: Family, samples: Sequence[Sample]) -
         Request(prompt=probe.prompt, seed=probe.seed, steps=section.steps, guidance=section.guidance)
         for probe in chosen
     ]
-    for request in requests:
-        check_request(family, request)
-    learned = next(iter(wordings.values())).learned
-    networks = judge_networks() if section.networks is None else open_networks(section.networks)
-    is_diverse = is_world or _names_own(section.networks, "perceptual")
-    references = {concept: likeness(networks, learned, list(_pictures(samples, concept))) for concept in wordings}
-    return Scoring(chosen, requests, networks, references, learned, section.every, is_diverse), warnings
+    return Asked(chosen, requests, wordings), warnings
 
 
-def is_scored(config: RunConfig) -> bool:
-    """Whether the settings ask for scores, and name what gives them."""
-    return config.evaluation.every != 0 and (config.model.base in EMBEDDED or config.evaluation.networks is not None)
+def open_scoring(config: RunConfig, asked: Asked, samples: Sequence[Sample]) -> Scoring:
+    """What was asked for, with the networks that score it and what they see in the training pictures.
 
-
-def check_scorers(config: RunConfig, samples: Sequence[Sample]) -> None:
-    """Raise ConfigError where the embedded judge would score pictures that are not of the embedded world."""
+    Raises DataError or ModelError for pictures or networks that cannot be used.
+    """
     section = config.evaluation
-    if section.every == 0 or section.networks is None or config.model.base in EMBEDDED:
+    assert section.every != "auto"  # resolved
+    learned = next(iter(asked.wordings.values())).learned
+    networks = judge_networks() if section.networks is None else open_networks(section.networks)
+    is_diverse = config.model.base in EMBEDDED or _names_own(section.networks, "perceptual")
+    references = {number: likeness(networks, learned, list(_pictures(samples, number))) for number in asked.wordings}
+    return Scoring(asked.probes, asked.requests, networks, references, learned, section.every, is_diverse)
+
+
+def check_scorers(config: RunConfig, wordings: Mapping[int, Wording]) -> None:
+    """Raise where the networks are not there, or the embedded judge would score what is not of its world."""
+    networks = config.evaluation.networks
+    if networks is None:
         return
-    found = wordings_of(config, samples)
-    needed = ["image", *(ROLES[named.learned] for named in list(found.values())[:1])]
-    if missing := [role for role in needed if not _names_own(section.networks, role)]:
+    check_networks(networks)
+    if config.model.base in EMBEDDED:
+        return
+    needed = ["image", *(ROLES[named.learned] for named in list(wordings.values())[:1])]
+    if missing := [role for role in needed if not _names_own(networks, role)]:
         raise ConfigError(
             f"evaluation.networks names no network for: {', '.join(missing)}. The embedded judge, their default, knows "
             f"the embedded world alone, not pictures of {Path(config.model.base).name}. Name a network for each of "

@@ -11,13 +11,9 @@ from pathlib import Path
 import torch
 
 from maquette.adapters.keys import Layout
-from maquette.config.load import load_config
-from maquette.config.schema import RunConfig, resolved
-from maquette.data.gather import gather, num_pictures
-from maquette.data.pack import unpacked
+from maquette.config.schema import RunConfig
 from maquette.data.sample import Scan
 from maquette.errors import Interrupted
-from maquette.families.placement import choose_device
 from maquette.generation.memory import enough_memory
 from maquette.generation.sample import Request
 from maquette.report.card import write_card
@@ -34,8 +30,9 @@ from maquette.runs.events import (
     keep_until,
     read_events,
 )
-from maquette.runs.rundir import RunDir, create_run, open_run
-from maquette.training.best import check_patience, keep_best
+from maquette.runs.rundir import RunDir, create_run
+from maquette.training.best import keep_best
+from maquette.training.checked import checked
 from maquette.training.checkpoint import (
     checkpoint_path,
     environment_warnings,
@@ -48,14 +45,14 @@ from maquette.training.console import training_line
 from maquette.training.finish import export_result, export_step
 from maquette.training.guard import check_finite
 from maquette.training.loop import Progress, StepStats, train
-from maquette.training.opening import check_packages, groups_of, refuse_changes
+from maquette.training.opening import groups_of
 from maquette.training.prepare import Job
 from maquette.training.previews import make_previews
-from maquette.training.processes import ALONE, Processes, check_share
+from maquette.training.processes import ALONE, Processes
 from maquette.training.ready import ready
 from maquette.training.runtime import memory_in_use
 from maquette.training.schedule import rate_at
-from maquette.training.scoring import Scoring, check_scorers
+from maquette.training.scoring import Scoring
 from maquette.training.seeds import rng_at
 from maquette.training.signals import breaking_off, stopping, wishes
 from maquette.training.state import pieces_of, restore
@@ -77,22 +74,13 @@ def run(config: RunConfig, *, out: Path, resume: bool = False, processes: Proces
     arguments (`processes.together`). Raises a MaquetteError for anything wrong with the request, and Interrupted, with
     a checkpoint saved, when asked to stop.
     """
-    check_share(config.training.gradient_accumulation, processes)
-    device = processes.device(choose_device(config.training.device))
-    check_packages(config, device)
-    config = unpacked(config)
-    if processes.is_first:
-        directory = open_run(out) if resume else create_run(out)
-    processes.meet()
+    found = checked(config, out, resume=resume, processes=processes)
+    processes.meet()  # nothing is written before all have looked
+    if processes.is_first and not resume:
+        create_run(out)
     directory = RunDir(out)
-    scan = gather(config.model_copy(update={"class_images": None}))  # some of those may be missing yet
-    config = resolved(config, pictures=num_pictures(config, scan.usable()))
-    check_scorers(config, scan.usable())
-    check_patience(config, scan.usable())
-    if resume:
-        refuse_changes(load_config(directory.config), config)
     with enough_memory(LESS_MEMORY), breaking_off():
-        session = Session(*ready(config, scan, directory, device, processes))
+        session = Session(*ready(found, directory, processes))
         session.open(resume=resume)
         session.train()
         session.close()

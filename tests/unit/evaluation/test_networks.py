@@ -1,4 +1,5 @@
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import huggingface_hub.constants
@@ -16,7 +17,7 @@ from maquette.config.networks import NetworksConfig
 from maquette.errors import ConfigError, DataError, MaquetteError
 from maquette.evaluation.inception import Inception
 from maquette.evaluation.judges import load_judge
-from maquette.evaluation.networks import Networks, by_size, judge_networks, open_networks
+from maquette.evaluation.networks import Networks, by_size, check_networks, judge_networks, open_networks
 
 ROLES = ("instance", "image", "style", "distribution")
 
@@ -136,11 +137,12 @@ MISTAKES = {
 }
 
 
+@pytest.mark.parametrize("asked", [open_networks, check_networks])
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_what_cannot_be_had_is_said_with_its_cure(mistake: str):
+def test_what_cannot_be_had_is_said_with_its_cure(mistake: str, asked: Callable[[NetworksConfig], object]):
     settings, message = MISTAKES[mistake]
     with pytest.raises(MaquetteError, match=message):
-        open_networks(NetworksConfig(**settings))
+        asked(NetworksConfig(**settings))
 
 
 def test_a_cached_hub_model_with_pickled_weights_is_read_without_a_network(

@@ -12,7 +12,7 @@ from maquette.config.schema import RunConfig
 from maquette.data.gather import class_sources
 from maquette.data.scan import scan
 from maquette.errors import DataError
-from maquette.generation.class_images import complete_classes
+from maquette.generation.class_images import check_classes, complete_classes
 
 
 @pytest.fixture
@@ -43,6 +43,6 @@ def test_pictures_that_are_learned_from_are_not_made_again(dogs, tmp_path):
 
 def test_pictures_below_a_folder_are_enough_where_none_can_be_made(dogs, tmp_path):
     concepts = f'concepts=[{{folder="{dogs}", prompt="a sks dog", class_folder="{dogs}"}}]'
-    complete_classes(asked(None, 6, concepts), tiny.sd1(), tmp_path, [(24, 24)], print)
+    check_classes(asked(None, 6, concepts), tmp_path)
     with pytest.raises(DataError, match="has 6 pictures and there is no"):
-        complete_classes(asked(None, 7, concepts), tiny.sd1(), tmp_path, [(24, 24)], print)
+        check_classes(asked(None, 7, concepts), tmp_path)

@@ -22,6 +22,7 @@ from maquette.adapters.targets import select
 from maquette.config.load import load_config
 from maquette.config.optimization import AdafactorConfig, AdamWConfig, LionConfig, ProdigyConfig, ScheduleFreeConfig
 from maquette.config.schema import RunConfig, resolved
+from maquette.errors import ConfigError
 from maquette.families import packed
 from maquette.families.load import load_family
 from maquette.families.packed import packing
@@ -32,6 +33,7 @@ from maquette.planning.starts import StartCosts, start_costs
 from maquette.planning.words import words_of
 from maquette.training.opening import load_base
 from maquette.training.optim import build_optimizer, pack_state
+from maquette.training.processes import Processes
 from maquette.training.rehearsal import rehearsal
 from maquette.training.seeds import rng_at
 
@@ -66,6 +68,18 @@ def test_the_groups_are_those_that_training_has(family, kind, text, bases, tmp_p
     assert [(g.name, g.parameters, g.lr) for g in told.groups] == [
         (g.name, sum(param.numel() for param in g.params), g.lr) for g in real.groups
     ]
+
+
+def test_a_step_that_the_processes_cannot_share_is_told_before_any_run_starts(tmp_path):
+    config = load_config(flags={"SOURCE": paint(tmp_path / "photos"), "--prompt": PROMPT})
+    with pytest.raises(ConfigError, match=r"2 cannot share 1 evenly\. Set training\.gradient_accumulation = 2"):
+        plan(config, tmp_path / "run", Processes(0, 2))
+
+
+def test_scores_along_the_way_bring_their_warnings(tmp_path):
+    photos = paint(tmp_path / "photos", size=(64, 64))
+    told = planned(photos, "maquette-64", data__prompt="a photo of zwx", evaluation__every=1)
+    assert [message for message in told.warnings if "Name it: evaluation.class_noun" in message]
 
 
 def test_the_step_of_a_bank_passes_all_concepts_at_once(bases, tmp_path):

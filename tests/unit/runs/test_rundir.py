@@ -1,12 +1,13 @@
 """Where a run keeps what, and what counts as one."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 from maquette.errors import CheckpointError, ConfigError
 from maquette.runs.files import replacing, write_text
-from maquette.runs.rundir import RunDir, create_run, open_run
+from maquette.runs.rundir import RunDir, check_new, create_run, open_run
 
 
 def test_a_new_run_takes_an_absent_or_empty_folder(tmp_path):
@@ -33,6 +34,17 @@ def test_a_file_is_no_folder_for_a_run(tmp_path):
         create_run(tmp_path / "dog")
 
 
+def test_looking_whether_a_run_may_have_a_folder_makes_none(tmp_path, monkeypatch):
+    check_new(tmp_path / "runs" / "dog")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match=r"file/runs/dog cannot be used as a run's folder \(Not a directory\)"):
+        check_new(tmp_path / "file" / "runs" / "dog")
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(ConfigError, match=r"dog cannot be used as a run's folder \(Permission denied\)"):
+        check_new(tmp_path / "runs" / "dog")
+
+
 def test_only_a_folder_with_a_configuration_is_a_run(tmp_path):
     with pytest.raises(CheckpointError, match=r"holds no run: config\.toml is not there"):
         open_run(tmp_path)
@@ -47,6 +59,7 @@ def test_everything_is_inside_the_folder_and_named_once():
         run.versions,
         run.events,
         run.checkpoints,
+        run.class_images,
         run.previews,
         run.export,
         run.metrics,
