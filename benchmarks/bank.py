@@ -70,7 +70,7 @@ def attached(unet: UNet2DConditionModel, concepts: int) -> Iterator[Trainable]:
     before = dict(unet.named_modules())
     config = configured(concepts)
     family = Denoiser(unet)
-    yield attach(config, family, steps=1, weight_decay=0.01, rng=rng_at(0, 0))  # ty: ignore[invalid-argument-type]
+    yield attach(config, family, steps=1, weight_decay=0.01, rng=rng_at(0, 0))
     for path, module in list(unet.named_modules()):
         if path in before and before[path] is not module:
             unet.set_submodule(path, before[path])
