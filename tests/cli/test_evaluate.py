@@ -295,6 +295,22 @@ MISTAKES = [
     (["evaluate", "--pictures", "single", "--references", "photos"], ["single: holds a single picture"]),
     (["evaluate", "--pictures", "photos"], ["--references", "photos"]),
     (["evaluate", "--pictures", "photos", "--checkpoint", "2"], ["are made already"]),
+    (["evaluate", "--pictures", "photos", "--base", "base"], ["--base", "are made already"]),
+    (["evaluate", "--pictures", "photos", "--references", "photos", "--device", "tpu"], ["tpu", "no such device here"]),
+    (
+        [
+            "evaluate",
+            "--pictures",
+            "photos",
+            "--references",
+            "photos",
+            "--device",
+            "tpu",
+            "--networks",
+            "networks.toml",
+        ],
+        ["tpu", "no such device here"],
+    ),
     (["evaluate", "runs/mug", "--suite", "bare.toml"], ["preservation", 'shows = "class"']),
     (
         ["evaluate", "runs/mug", "--suite", "my.toml", "--set", "num=1", "--set", 'prompts=[{text="a [subject]"}]'],
@@ -312,6 +328,7 @@ def test_a_mistake_is_one_paragraph_before_a_picture_is_made(here, capsys, monke
     paint(here / "single", ("one",))
     for concept in ("cat2", "dog6"):
         paint(here / "several" / concept, ("one",))
+    (here / "networks.toml").write_text('device = "cpu"\n')
     (here / "bare.toml").write_text('metrics = ["preservation"]\n[[prompts]]\ntext = "a [subject]"\n')
     monkeypatch.setattr("maquette.evaluation.evaluate.make_pictures", lambda *_: pytest.fail("made pictures first"))
     assert maquette(*arguments) == 2

@@ -60,8 +60,10 @@ def evaluate(  # noqa: PLR0913 - one parameter for each flag
     """
     if (target is None) == (pictures is None):
         raise ConfigError("Give one thing to evaluate: a run, an adapter file, a model or base; or --pictures FOLDER.")
-    if pictures is not None and (checkpoint or strengths):
-        raise ConfigError("--checkpoint and --strengths make pictures, but with --pictures these are made already.")
+    if pictures is not None and (checkpoint or strengths or base):
+        raise ConfigError(
+            "--base, --checkpoint and --strengths say how pictures are made, but with --pictures they are made already."
+        )
     if checkpoint == "all" and strengths is not None:
         raise ConfigError("--checkpoint all and --strengths are two comparisons; make one after the other.")
 

@@ -38,25 +38,32 @@ COLOURS = {"better": "green", "worse": "yellow", "equal within noise": "dim", "n
 
 @dataclass(frozen=True, slots=True)
 class Scorer:
-    """Which networks score, as the command line has it, and where they run."""
+    """Which networks score, as the command line has it, and where they run; "auto" leaves it to the file."""
 
     file: Path | None
     judge: str | None
     device: str
 
     def open(self, kept: Path) -> Networks:
-        """The networks, which keep in a folder what they have seen. Raises ConfigError for both a file and a judge."""
+        """The networks, which keep in a folder what they have seen.
+
+        Raises ConfigError for both a file and a judge, or for a device that there is not.
+        """
         from maquette.config.load import load_networks
         from maquette.data.cache import Cache
         from maquette.evaluation.cache import Memory, remembering
         from maquette.evaluation.networks import judge_networks, open_networks
+        from maquette.families.placement import choose_device
 
         if self.file is not None and self.judge is not None:
             raise ConfigError("--networks and --judge both say what scores; give one of them.")
         if self.file is not None:
-            networks = open_networks(load_networks(self.file))
+            config = load_networks(self.file)
+            own = {} if self.device == "auto" else {"device": self.device}
+            networks = open_networks(config.model_copy(update=own))
         else:
-            networks = judge_networks("verifier" if self.judge == "verifier" else "judge")
+            device = choose_device(self.device)
+            networks = judge_networks("verifier" if self.judge == "verifier" else "judge", device)
         return remembering(networks, Memory(Cache(kept, ram_limit=0)))
 
 
