@@ -7,8 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from tests.learning.small import maquette, paint, train
 
+from maquette.generation.files import write_picture
 from maquette.runs.scores import read_scores
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
@@ -252,6 +254,16 @@ def test_dreambooth_reads_finished_pictures_as_those_of_the_subject_whose_folder
     assert maquette("evaluate", "--pictures", "made", *asked) == 0
     (found,) = read_scores(here / "made-dreambooth/scores.json").evaluations
     assert [shot.scored for shot in found.shots] == ["a photo of a dog", "a dog in snow"]
+
+
+@pytest.mark.parametrize(("base", "is_warned"), [("maquette-64", False), ("sd-turbo", True), (None, True)])
+def test_the_judge_is_a_stranger_to_finished_pictures_of_another_base(here, caplog, base, is_warned):
+    settings = {"prompt": "a red mug", "negative": "", "seed": 0, **({} if base is None else {"base": base})}
+    for number in (1, 2):
+        write_picture(here / f"of-{base}" / f"{number}.png", torch.zeros(3, 64, 64, dtype=torch.uint8), settings)
+    few = ["--suite", "my.toml", "--set", 'metrics=["prompt_fidelity"]']
+    assert maquette("evaluate", "--pictures", f"of-{base}", *few) == 0
+    assert ("knows pictures of maquette-64 alone" in caplog.text) == is_warned
 
 
 def test_without_a_face_in_any_picture_there_is_no_score_and_nothing_is_best(here, capsys):

@@ -99,7 +99,7 @@ def score_targets(
     folders = [home / target.part for home, target in zip(homes, targets, strict=True)]
     folder = out or homes[0]
     networks = scorer.open(folder / FEATURES)
-    _warn_strangers(targets, networks)
+    _warn_strangers({target.maker.model().base for target in targets}, networks)
     scores = evaluate(targets, bench, networks, folders, folder)
     one = targets[0].run.root.resolve().name if targets[0].run is not None else Path(words[0]).stem
     _finish(replace(scores, title=one) if len(words) == 1 else scores, folder)
@@ -113,7 +113,9 @@ def score_pictures(pictures: Path, suite: Suite, asked: Asked, scorer: Scorer, o
 
     finished = prepare_finished(pictures, suite, asked)
     folder = out or pictures.parent / f"{pictures.resolve().name}-{suite.name}"
-    _finish(evaluate_finished(finished, suite, scorer.open(folder / FEATURES), folder), folder)
+    networks = scorer.open(folder / FEATURES)
+    _warn_strangers({picture.base for picture in finished.pictures}, networks)
+    _finish(evaluate_finished(finished, suite, networks, folder), folder)
 
 
 def show(scores: Scores, console: Console) -> None:
@@ -178,10 +180,9 @@ def _require_fidelities(suite: Suite) -> None:
         )
 
 
-def _warn_strangers(targets: Sequence[Target], networks: Networks) -> None:
-    """The judges have seen the embedded world and nothing else."""
-    bases = {target.maker.model().base for target in targets} - {KNOWN}
-    if bases and networks.image.name in JUDGES:
+def _warn_strangers(bases: set[str], networks: Networks) -> None:
+    """The judges have seen the embedded world and nothing else, and pictures of an unknown base may show anything."""
+    if bases - {KNOWN} and networks.image.name in JUDGES:
         logger.warning(
             "The embedded judge knows pictures of maquette-64 alone: of other models its scores mean little. Name real "
             "networks with --networks."

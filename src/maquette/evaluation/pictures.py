@@ -32,12 +32,13 @@ class Real:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A picture that was made before, by whomever: its file, concept, prompt and seed."""
+    """A picture that was made before: its file, concept, prompt and seed. base: the model's name, if it is told."""
 
     file: Path
     concept: str
     prompt: str
     seed: int
+    base: str = ""
 
 
 def list_real(folder: Path) -> tuple[Real, ...]:
@@ -91,8 +92,7 @@ def list_finished(folder: Path) -> list[Finished]:
     finished = []
     for path in pictures:
         concept = folder.resolve().name if tops else path.relative_to(folder).parts[0]
-        prompt, seed = _said(path)
-        finished.append(Finished(path, concept, prompt, seed))
+        finished.append(Finished(path, concept, *_said(path)))
     return finished
 
 
@@ -111,22 +111,22 @@ def load_files(files: Sequence[Path]) -> list[Picture]:
     return [to_tensor(file.read_bytes(), str(file)) for file in files]
 
 
-def _said(path: Path) -> tuple[str, int]:
-    """Prompt and seed: of our PNG texts, of the `parameters` that other tools write, or of the file's name."""
+def _said(path: Path) -> tuple[str, int, str]:
+    """Prompt, seed and base: of our PNG texts, of the `parameters` that other tools write, or of the file's name."""
     info = _texts(path)
     try:
         settings = json.loads(info.get(KEY, "{}"))
     except ValueError:
         settings = {}
     if settings.get("prompt"):
-        return str(settings["prompt"]), int(settings.get("seed", 0))
+        return str(settings["prompt"]), int(settings.get("seed", 0)), str(settings.get("base", ""))
     own = info.get("prompt", "")  # ComfyUI writes its graph there, as JSON
     other = info.get("parameters", "").partition("\n")[0]
     if prompt := other if own.startswith("{") else own or other:
-        return prompt, 0
+        return prompt, 0, ""
     digits = re.search(r"(\d+)$", path.stem)
     words = _SEED.sub("", path.stem).replace("_", " ").replace("-", " ").strip() or path.stem
-    return words, int(digits[1]) if digits else 0
+    return words, int(digits[1]) if digits else 0, ""
 
 
 def _texts(path: Path) -> Mapping[str, str]:
