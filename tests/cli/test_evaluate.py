@@ -296,7 +296,11 @@ MISTAKES = [
     (["evaluate", "base", "--checkpoint", "2"], ["is no run", "Leave it out"]),
     (["evaluate", "runs/mug", "--strengths", "1"], ["--strengths 1", "0,0.5,1"]),
     (["evaluate", "base", "--strengths", "0,1", "--references", "photos", "--class", "mug"], ["wears no adapter"]),
-    (["evaluate", "runs/mug", "--suite", "world-style", "--strengths", "0,1"], ["does not measure subject_fidelity"]),
+    (["evaluate", "runs/mug", "--suite", "homework-face", "--strengths", "0,1"], ["not measure prompt_fidelity"]),
+    (
+        ["evaluate", "runs/mug", "--suite", "my.toml", "--set", 'metrics=["diversity"]', "--strengths", "0,1"],
+        ["not measure subject_fidelity or style_similarity or face_similarity, prompt_fidelity"],
+    ),
     (["evaluate", "runs/mug", "--references", "absent"], ["absent: does not exist"]),
     (["evaluate", "runs/mug", "--references", "empty"], ["empty: holds no pictures"]),
     (["evaluate", "runs/mug", "--references", "several"], ["several folders (cat2, dog6)", "none is called photos"]),

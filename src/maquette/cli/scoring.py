@@ -171,9 +171,13 @@ def _opened(words: Sequence[str], opening: Opening, checkpoint: str | None) -> l
 
 
 def _require_fidelities(suite: Suite) -> None:
-    from maquette.evaluation.strength import PROMPT, SUBJECT
+    from maquette.evaluation.evaluate import metric_names
+    from maquette.evaluation.strength import LIKENESSES, PROMPT, likeness_of
 
-    if lacking := [name for name in (SUBJECT, PROMPT) if name not in suite.config.metrics]:
+    measured = metric_names(suite)
+    lacking = [] if likeness_of(measured) else [" or ".join(LIKENESSES)]
+    lacking += [] if PROMPT in measured else [PROMPT]
+    if lacking:
         raise ConfigError(
             f"--strengths: suite {suite.name} does not measure {', '.join(lacking)}, by which strengths are chosen. "
             "Use another suite, such as world, or add them to its metrics."

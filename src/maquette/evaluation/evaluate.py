@@ -18,7 +18,7 @@ from maquette.evaluation.metric import EvalSet, Pictures, Score
 from maquette.evaluation.metrics import COUNTS, METRICS, Part, metric_named, parts_needed
 from maquette.evaluation.networks import Networks
 from maquette.evaluation.pictures import load_files, load_real
-from maquette.evaluation.strength import points_of, recommend
+from maquette.evaluation.strength import recommended
 from maquette.evaluation.target import Opening, Target, base_target
 from maquette.generation.batch import make_pictures, name_of
 from maquette.generation.sample import Request
@@ -111,7 +111,7 @@ def summed_up(evaluations: Sequence[Evaluation], suite: Suite) -> Scores:
         networks=tuple(dict.fromkeys(score.network for score in scores if score.network)),
         evaluations=tuple(evaluations),
         differences=differences(evaluations) if len(evaluations) > 1 else (),
-        strength=recommend(points_of(evaluations)) if evaluations[0].strength is not None else None,
+        strength=recommended(evaluations) if evaluations[0].strength is not None else None,
         warnings=tuple(dict.fromkeys(warning for score in scores for warning in score.warnings)),
     )
 

@@ -1,5 +1,6 @@
 """How strongly an adapter should be worn: the strengths at which the subject is there and the prompt still is."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -7,10 +8,13 @@ from maquette.errors import ConfigError, DataError
 from maquette.evaluation.differences import difference
 from maquette.runs.scores import Evaluation, StrengthRange
 
-SUBJECT, PROMPT = "subject_fidelity", "prompt_fidelity"
+LIKENESSES = ("subject_fidelity", "style_similarity", "face_similarity")
+"""Metrics of what was learned, be it a subject, a style or a face."""
+
+PROMPT = "prompt_fidelity"
 
 RISE = 0.8
-"""Of the most that subject fidelity rises above the weakest strength, this share is near enough to all of it."""
+"""Of the most that likeness rises above the weakest strength, this share is near enough to all of it."""
 
 KEPT = 0.95
 """Prompt fidelity may fall to this share of its best before the prompt counts as lost."""
@@ -18,12 +22,21 @@ KEPT = 0.95
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """Both fidelities at one strength; is_worse: the prompt's is lower than at the weakest by more than noise."""
+    """Likeness to what was learned and prompt fidelity at one strength.
+
+    Either is nan where it has no score (no face). is_worse: the prompt is followed less than at the weakest by more
+    than noise.
+    """
 
     strength: float
-    subject: float
+    like: float
     prompt: float
     is_worse: bool = True
+
+    @property
+    def is_scored(self) -> bool:
+        """Whether there is a score of both."""
+        return math.isfinite(self.like) and math.isfinite(self.prompt)
 
 
 def parse_strengths(text: str) -> list[float]:
@@ -55,39 +68,56 @@ def parse_strengths(text: str) -> list[float]:
     return found
 
 
-def points_of(evaluations: Sequence[Evaluation]) -> list[Point]:
-    """Both fidelities of a sweep, by rising strength. Raises DataError where one of them has no score."""
+def likeness_of(metrics: Sequence[str]) -> str | None:
+    """The metric of what was learned by which strengths are chosen: a suite's first; None where it has none."""
+    return next((metric for metric in metrics if metric in LIKENESSES), None)
+
+
+def recommended(evaluations: Sequence[Evaluation]) -> StrengthRange:
+    """The strengths that a sweep recommends. Raises DataError where it has no scores to tell them by."""
+    likeness = likeness_of([score.name for score in evaluations[0].scores])
+    assert likeness is not None  # the command asks for a suite that has one
+    return recommend(points_of(evaluations, likeness), likeness)
+
+
+def points_of(evaluations: Sequence[Evaluation], likeness: str) -> list[Point]:
+    """A sweep by rising strength. Raises DataError unless two strengths at least have both scores."""
     ordered = sorted(evaluations, key=lambda each: each.strength or 0.0)
-    for each in ordered:
-        if not (each.score(SUBJECT).is_score and each.score(PROMPT).is_score):
-            raise DataError(f"{each.name}: has no score to choose a strength by.")
-    return [
+    points = [
         Point(
             each.strength or 0.0,
-            each.score(SUBJECT).value,
+            each.score(likeness).value,
             each.score(PROMPT).value,
             difference(each, ordered[0], PROMPT).verdict == "worse",
         )
         for each in ordered
     ]
+    if sum(point.is_scored for point in points) < 2:
+        raise DataError(
+            f"{likeness} and {PROMPT} have a score at fewer than two strengths, so none can be recommended. Evaluate "
+            "without --strengths to see why."
+        )
+    return points
 
 
-def recommend(points: Sequence[Point]) -> StrengthRange:
-    """The longest range of strengths that keeps both subject and prompt.
+def recommend(points: Sequence[Point], likeness: str) -> StrengthRange:
+    """The longest range of strengths that keeps both what was learned and the prompt.
 
-    At each of them subject fidelity has risen by at least 80 % of the most that it rises above the weakest strength,
-    and prompt fidelity is at least 95 % of its best, or no lower than at the weakest by more than noise. Where no
-    strength has both, the one that comes nearest. Both shares are ours.
+    At each of them likeness has risen by at least 80 % of the most that it rises above the weakest strength that has a
+    score, and prompt fidelity is at least 95 % of its best, or no lower than at the weakest by more than noise. Where
+    no strength has both, the one that comes nearest. Both shares are ours. likeness: the metric that it is.
     """
-    least = points[0].subject
-    rise = max(point.subject for point in points) - least
-    best = max(point.prompt for point in points)
+    named = likeness.replace("_", " ")
+    scored = [point for point in points if point.is_scored]
+    least = scored[0].like
+    rise = max(point.like for point in scored) - least
+    best = max(point.prompt for point in scored)
     if rise <= 0:
-        words = "No strength brings the subject nearer than the weakest one does: the adapter has not learned it."
-        return StrengthRange(points[0].strength, points[0].strength, words, is_met=False)
+        words = f"No strength has more {named} than the weakest one: the adapter has not learned it."
+        return StrengthRange(points[0].strength, points[0].strength, words, is_met=False, likeness=likeness)
     margins = [_margin(point, least, rise, best) for point in points]
     rule = (
-        f"subject fidelity has risen by at least {RISE:.0%} of the most it rises, and prompt fidelity is at least "
+        f"{named} has risen by at least {RISE:.0%} of the most it rises, and prompt fidelity is at least "
         f"{KEPT:.0%} of its best or no lower than at the weakest by more than noise"
     )
     runs = _runs([margin >= 1 for margin in margins])
@@ -95,18 +125,20 @@ def recommend(points: Sequence[Point]) -> StrengthRange:
         nearest = max(range(len(points)), key=lambda i: margins[i])
         strength = points[nearest].strength
         words = f"No strength meets the rule ({rule}); {strength:g} comes nearest to it."
-        return StrengthRange(strength, strength, words, is_met=False)
+        return StrengthRange(strength, strength, words, is_met=False, likeness=likeness)
     first, last = max(runs, key=lambda run: (run[1] - run[0], run[1]))
     low, high = points[first].strength, points[last].strength
     at = f"From {low:g} to {high:g}" if low < high else f"At {low:g}"
-    return StrengthRange(low, high, f"{at}, {rule}.", is_met=True)
+    return StrengthRange(low, high, f"{at}, {rule}.", is_met=True, likeness=likeness)
 
 
 def _margin(point: Point, least: float, rise: float, best: float) -> float:
-    """How far the weaker of both demands is met; 1 or more is met."""
+    """How far the weaker of both demands is met; 1 or more is met, and nothing is without a score."""
+    if not point.is_scored:
+        return -math.inf
     kept = point.prompt / (KEPT * best) if best > 0 else 0.0
     kept = kept if point.is_worse else max(1.0, kept)
-    return min((point.subject - least) / rise / RISE, kept)
+    return min((point.like - least) / rise / RISE, kept)
 
 
 def _runs(met: Sequence[bool]) -> list[tuple[int, int]]:

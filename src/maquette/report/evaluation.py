@@ -79,7 +79,10 @@ def render(scores: Scores, folder: Path) -> str:
     """The page of one evaluation, a comparison, or a sweep over strengths."""
     names = [each.name for each in scores.evaluations]
     grid = side_by_side(scores.evaluations, folder) if len(names) > 1 else by_seed(scores.evaluations[0], folder)
-    is_sweep = scores.strength is not None
+    if scores.strength is not None:
+        charts = [_strength_chart(scores, scores.strength.likeness)]
+    else:
+        charts = _interval_charts(scores) if len(names) > 1 else []
     return render_page(
         "evaluation.html",
         scores=scores,
@@ -88,7 +91,7 @@ def render(scores: Scores, folder: Path) -> str:
         metrics=[score.name for score in scores.evaluations[0].scores],
         board=[_line(scores, metric.name) for metric in scores.evaluations[0].scores],
         concepts=concept_rows(scores.evaluations),
-        charts=[_strength_chart(scores)] if is_sweep else _interval_charts(scores) if len(names) > 1 else [],
+        charts=charts,
         words=in_words(scores),
         grid=grid,
         metric_name=metric_name,
@@ -193,12 +196,12 @@ def _interval_charts(scores: Scores) -> list[Chart]:
     return charts
 
 
-def _strength_chart(scores: Scores) -> Chart:
+def _strength_chart(scores: Scores, likeness: str) -> Chart:
     ordered = sorted(scores.evaluations, key=lambda each: each.strength or 0.0)
     strengths = [each.strength or 0.0 for each in ordered]
     lines = [
         Series(metric_name(metric), strengths, [each.score(metric).value for each in ordered], "marks")
-        for metric in ("subject_fidelity", "prompt_fidelity")
+        for metric in (likeness, "prompt_fidelity")
     ]
     large, small = (
         line_chart("Fidelity over strength", lines, x_end=strengths[-1], size=size, x_name="strength")

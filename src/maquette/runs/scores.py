@@ -96,12 +96,16 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class StrengthRange:
-    """The strengths of an adapter that are recommended, and the rule in words. is_met: some strength met the rule."""
+    """The strengths of an adapter that are recommended, and the rule in words.
+
+    is_met: some strength met the rule. likeness: the metric that told how much of what was learned is there.
+    """
 
     low: float
     high: float
     words: str
     is_met: bool
+    likeness: str = "subject_fidelity"
 
 
 @dataclass(frozen=True, slots=True)

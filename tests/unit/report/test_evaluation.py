@@ -106,6 +106,19 @@ def test_one_thing_has_a_column_for_each_seed(tmp_path):
     assert "against" not in page.text
 
 
+def test_a_sweep_of_a_style_draws_how_near_it_is(tmp_path):
+    found = sweep(tmp_path)
+    states = [
+        replace(e, scores=(replace(e.scores[0], name="style_similarity"), e.scores[1])) for e in found.evaluations
+    ]
+    assert found.strength is not None
+    advice = replace(found.strength, likeness="style_similarity")
+    _, html = page_of(tmp_path, replace(found, evaluations=tuple(states), strength=advice))
+    chart = html.partition('id="charts-heading"')[2].partition("<h2")[0]
+    assert "style similarity" in chart
+    assert "subject fidelity" not in chart
+
+
 def test_a_sweep_has_its_curve_and_its_advice(tmp_path):
     page, html = page_of(tmp_path, sweep(tmp_path))
     assert "From 0.4 to 1, both are there." in page.text
