@@ -41,7 +41,7 @@ def test_a_recipe_starts_and_ends(name: str, bases: Callable[[str], Path], tmp_p
     photos, prompt = (paint(tmp_path / "photos", ("one", "two", "three"), (64, 64)), PROMPT)
     if preset.pack is not None:
         photos, prompt = folders(tmp_path / "folders"), "a photo of [trigger]"
-        settings |= {"training.steps": "auto", "pack.steps_per_concept": 1}
+        settings |= {} if preset.is_bank else {"training.steps": "auto", "pack.steps_per_concept": 1}
     # What depends on the size of the base, on the network, or on a GPU; everything else is the recipe's own.
     if preset.data.resolution is not None:
         settings["data.resolution"] = 64

@@ -124,6 +124,10 @@ DOCUMENTED = {
         "training.seed": 42,
     },
     "maquette64-subject-lora-plus": {"adapter.lr_ratio.ratio": 16.0},
+    "maquette64-subject-dora": {"adapter.kind": "dora", "adapter.rank": 16, "denoiser_lr": 5e-4},
+    "maquette64-subject-lora-adaptive": {"adapter.lr_ratio.kind": "adaptive", "adapter.lr_ratio.target": "B"},
+    "maquette64-subject-lora-text": {"text_encoder.train": "lora", "denoiser_lr": 5e-4, "text_encoder_lr": 2.5e-4},
+    "maquette64-subject-lora-bank": {"is_bank": True, "pack.trigger": "[name]", "training.batch_size": 4},
     "maquette64-subject-lora-ga": {"adapter.init.batches": 64, "adapter.init.gamma": 16.0},
     "sdxl-style-lora-pivotal": {
         "adapter.rank": 8,
