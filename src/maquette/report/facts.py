@@ -37,7 +37,8 @@ class Facts:
     learning rate of each group of parameters, over the steps. groups: these groups. scores: every measured number over
     the steps, the validation loss among them. networks: what read the pictures, by score. best: the checkpoint that was
     chosen. warnings: what the run warned of, with the step. problems: what of the run's folder could not be read for
-    the report. strength: the strengths that a sweep recommends, if one was made. Texts that come from the run hold no
+    the report. strength: the strengths that a sweep recommends, if one was made. start: of each layer that did not
+    start at random, the share of what it started from that its start holds. Texts that come from the run hold no
     absolute paths any more.
     """
 
@@ -66,6 +67,7 @@ class Facts:
     problems: Sequence[str]
     versions: Mapping[str, str]
     strength: StrengthRange | None = None
+    start: Sequence[float] = ()
 
     @property
     def triggers(self) -> list[str]:

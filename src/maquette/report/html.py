@@ -20,7 +20,7 @@ from maquette.report.pictures import Embedded, embed
 from maquette.report.read import read_facts
 from maquette.report.settings import changed, settings_of
 from maquette.report.usage import notes
-from maquette.report.words import bytes_in_words, duration, number, pace, what_it_is
+from maquette.report.words import bytes_in_words, duration, number, pace, start_of, what_it_is
 from maquette.runs.files import write_text
 from maquette.runs.rundir import RunDir
 
@@ -81,6 +81,7 @@ def key_numbers(facts: Facts) -> Mapping[str, str]:
         "Pictures seen": f"{facts.images_seen:,}" if facts.images_seen else None,
         "Loss, smoothed": None if loss is None else number(loss),
         "Peak memory": None if facts.peak_memory is None else bytes_in_words(facts.peak_memory),
+        "Start": start_of(facts),
         "File": None if adapter is None else bytes_in_words(adapter.num_bytes),
         "Seed": str(facts.config.training.seed),
     }

@@ -54,6 +54,7 @@ def read_facts(run: RunDir) -> Facts:
         warnings=[(event.step, without_paths(event.message)) for event in log.of(Warned)],
         versions=_versions(run, problems),
         strength=_strength(run, problems),
+        start=_start(run, problems),
         problems=problems,
     )
 
@@ -122,6 +123,16 @@ def _strength(run: RunDir, problems: list[str]) -> StrengthRange | None:
     except DataError as error:
         problems.append(without_paths(str(error)))
         return None
+
+
+def _start(run: RunDir, problems: list[str]) -> list[float]:
+    if not run.start.is_file():
+        return []
+    try:
+        return [float(layer["energy"]) for layer in json.loads(run.start.read_text(encoding="utf-8")).values()]
+    except (ValueError, AttributeError, KeyError, TypeError) as error:
+        problems.append(f"{run.start.name} is damaged ({error}).")
+        return []
 
 
 def _versions(run: RunDir, problems: list[str]) -> dict[str, str]:

@@ -1,7 +1,9 @@
 """Numbers and configurations as a person would say them."""
 
-from maquette.config.adapter import FullConfig, LoraConfig, NoAdapterConfig
-from maquette.config.factors import Displaced
+from statistics import median
+
+from maquette.config.adapter import DoraConfig, FullConfig, LoraConfig, NoAdapterConfig
+from maquette.config.factors import Displaced, EvaConfig, LoraGaConfig
 from maquette.report.charts import short
 from maquette.report.facts import Facts
 
@@ -20,6 +22,18 @@ def what_it_is(facts: Facts) -> str:
     rank = f"{adapter.rank} ({2 * adapter.rank} in its file)" if doubled else str(adapter.rank)
     beside = f" with {tokens}" if tokens else ""
     return f"A {_KINDS[adapter.kind]} of rank {rank}{beside} for {facts.base.name}"
+
+
+def start_of(facts: Facts) -> str | None:
+    """How much the start holds of what it was taken from; None where it was at random."""
+    if not facts.start or not isinstance(facts.config.adapter, LoraConfig | DoraConfig):
+        return None
+    init = facts.config.adapter.init
+    what = "gradient" if isinstance(init, LoraGaConfig) else "inputs" if isinstance(init, EvaConfig) else "weight"
+    low, middle, high = (
+        f"{100 * min(share, 1.0):.4g}" for share in (min(facts.start), median(facts.start), max(facts.start))
+    )
+    return f"holds {low} to {high} % of each layer's squared {what} (median {middle} %)"
 
 
 def tokens_of(facts: Facts) -> str:

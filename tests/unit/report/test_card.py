@@ -1,5 +1,6 @@
 """The model card: what the hub reads in front, and what a person reads behind it."""
 
+import json
 import re
 from dataclasses import replace
 
@@ -168,6 +169,22 @@ def test_several_concepts_are_told_with_their_triggers_and_virtual_ones_are_not(
     assert table in card
     assert "write `style_00` or `style_01` in the prompt" in card
     assert "varied" not in card.partition("## Training")[0]
+
+
+@pytest.mark.parametrize(
+    ("kind", "what"), [("lora_ga", "gradient"), ("pissa", "weight"), ("olora", "weight"), ("eva", "inputs")]
+)
+def test_the_start_is_told_by_what_it_holds(tmp_path, kind, what):
+    run = write_run(tmp_path / "mug", "adapter.rank=4", f'adapter.init.kind="{kind}"')
+    shares = (0.8, 0.9999, 0.991, 1.0000001, 0.5)
+    run.start.write_text(json.dumps({f"layer{i}": {"norm": 2.0, "energy": e} for i, e in enumerate(shares)}))
+    expected = f"holds 50 to 100 % of each layer's squared {what} (median 99.1 %)"
+    assert f"- Start: {expected}\n" in render_card(read_facts(run), run)
+    assert expected in render(read_facts(run)).replace("&#39;", "'")
+    run.start.write_text("[1]")
+    facts = read_facts(run)
+    assert any("start.json is damaged" in problem for problem in facts.problems)
+    assert "- Start" not in render_card(facts, run)
 
 
 def banked(run: RunDir, *triggers: str, prompts: tuple[str, ...]) -> Facts:
