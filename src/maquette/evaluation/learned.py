@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from maquette.config.checks import TRIGGER
+from maquette.config.data import ConceptConfig
 from maquette.config.schema import RunConfig
 from maquette.config.suite import CLASS, SuiteConfig
 from maquette.data.gather import gather, subject_sources
@@ -105,15 +106,26 @@ def _known(target: Target) -> list[_Known]:
     if config.data.dataset is not None:
         names = [Path(config.data.dataset).name]
     else:
-        names = [source.folder.name for source in subject_sources(config)]
+        names = _names([source.folder for source in subject_sources(config)])
     samples = _samples(config)
     known = []
     for number, name in enumerate(names):
         own = tuple(sample for sample in samples if sample.concept == number)
         captions = tuple(sample.caption for sample in own) or _kept_captions(target, config, number)
         words = config.concepts[number] if config.concepts else config.data
+        if isinstance(words, ConceptConfig) and words.virtual:  # learned beside the others, and never called
+            continue
         known.append(_Known(name, words.trigger, captions, own, _class_noun(config, number)))
     return known
+
+
+def _names(folders: Sequence[Path]) -> list[str]:
+    """What concepts are called: like their folders, with the folder above where two would be called alike."""
+    names = [folder.name for folder in folders]
+    return [
+        f"{folder.parent.name}/{name}" if names.count(name) > 1 else name
+        for folder, name in zip(folders, names, strict=True)
+    ]
 
 
 def _samples(config: RunConfig) -> list[Sample]:

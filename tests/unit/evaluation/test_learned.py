@@ -22,13 +22,18 @@ def photos(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def learned(name: str, *folders: Path, **settings: str) -> Target:
-    """A run that learned the pictures of some folders as "NAME-cat cat" and so on."""
+def learned(name: str, *folders: Path, virtual: Path | None = None, **settings: str) -> Target:
+    """A run that learned the pictures of some folders as "NAME-cat cat" and so on, one of them to keep others apart."""
     calls = {folder: f"a photo of {name}-{folder.name} {folder.name}" for folder in folders}
     if len(folders) == 1:
         given = {"data.folder": str(folders[0]), "data.prompt": calls[folders[0]]}
     else:
-        given = {"concepts": [{"folder": str(folder), "prompt": prompt} for folder, prompt in calls.items()]}
+        given = {
+            "concepts": [
+                {"folder": str(folder), "prompt": prompt, "virtual": folder == virtual}
+                for folder, prompt in calls.items()
+            ]
+        }
     given |= {key.replace("__", "."): value for key, value in settings.items()}
     return Target(name, Maker(None, []), Path(), load_config(sets=sets(given)))
 
@@ -80,3 +85,15 @@ def test_a_trigger_of_one_word_is_of_the_class_that_the_suite_names(photos):
     run = learned("a", photos / "pets", data__prompt="a photo of ohwx")
     suite = SUITE.model_copy(update={"noun": "man"})
     assert concepts_of([run], suite, Asked(), None, needs_real=False)[0].noun == "man"
+
+
+def test_what_is_learned_to_keep_others_apart_is_not_asked_for(photos):
+    assert asked_for([learned("a", photos / "dog", photos / "pets", virtual=photos / "pets")]) == [["a-dog dog"]]
+
+
+def test_concepts_whose_folders_are_called_alike_stay_two(photos):
+    for concept in ("cat", "dog"):
+        paint(photos / concept / "photos")
+    run = learned("a", photos / "cat" / "photos", photos / "dog" / "photos")
+    found = concepts_of([run], SUITE, Asked(references=photos), None, needs_real=True)
+    assert [(each.name, len(each.real)) for each in found] == [("cat/photos", 3), ("dog/photos", 3)]
