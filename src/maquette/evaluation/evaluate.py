@@ -1,6 +1,5 @@
 """One thing or several on one suite: pictures are made where they are missing, scored, and compared."""
 
-import logging
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -23,8 +22,6 @@ from maquette.evaluation.target import Opening, Target, base_target
 from maquette.generation.batch import make_pictures, name_of
 from maquette.generation.sample import Request
 from maquette.runs.scores import Evaluation, Measured, Scores, Shot
-
-logger = logging.getLogger(__name__)
 
 ANEW = "Move this folder away, and its pictures are made anew."
 """What to do about pictures of another state; `compare` keeps them with each target, whatever its --out is."""

@@ -95,7 +95,7 @@ class Judge:
     def text_features(self, prompts: Sequence[str]) -> Float[Tensor, "n d"]:
         """What a prompt asks for, in the space of ``image_features``; words that the judge does not know are left out.
 
-        Raises DataError for prompts of which no word is known. ``unknown_words`` tells what is left out.
+        Raises DataError for prompts of which no word is known. ``judges.unknown_words`` tells what is left out.
         """
         known = set(self.config.words)
         empty = [prompt for prompt in prompts if known.isdisjoint(words_of(prompt))]
@@ -107,11 +107,6 @@ class Judge:
             )
         device = self.networks.text.embedding.weight.device
         return self.networks.text(tokenize(prompts, self.config.words).to(device))
-
-    def unknown_words(self, prompts: Sequence[str]) -> list[str]:
-        """The words of these prompts that ``text_features`` leaves out, each once, in order."""
-        words = dict.fromkeys(word for prompt in prompts for word in words_of(prompt))
-        return [word for word in words if word not in self.config.words]
 
 
 @torch.no_grad()

@@ -1,7 +1,7 @@
 """The files of a judge, and the two judges that come with this package."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Final, Literal
@@ -12,7 +12,8 @@ from safetensors.torch import load_file, save_file
 
 from maquette.errors import CheckpointError, ConfigError, ModelError
 from maquette.evaluation.judge import Judge
-from maquette.evaluation.towers import Networks, TowerConfig
+from maquette.evaluation.towers import Networks, TowerConfig, words_of
+from maquette.families.weights import some
 from maquette.runs.files import replacing, write_text
 
 JudgeName = Literal["judge", "verifier"]
@@ -31,6 +32,22 @@ def load_judge(name: JudgeName = "judge", device: str | torch.device = "cpu") ->
     if name not in NAMES:
         raise ConfigError(f"judge = {name!r}: unknown; use one of: {', '.join(NAMES)}.")
     return read_judge(WEIGHTS / name, device)
+
+
+def unknown_words(name: str, texts: Sequence[str]) -> list[str]:
+    """The words of texts that a network leaves out, each once, in order: the judges know those of their world alone."""
+    if name not in NAMES:
+        return []
+    known = _read_config(WEIGHTS / name / "judge.json").words
+    return [word for word in dict.fromkeys(word for text in texts for word in words_of(text)) if word not in known]
+
+
+def told_unknown(name: str, texts: Sequence[str]) -> tuple[str, ...]:
+    """What to say of prompt fidelity where a network leaves words out."""
+    unknown = unknown_words(name, texts)
+    return (f"the {name} does not know these words, and reads prompts without them: {some(unknown, 8)}",) * bool(
+        unknown
+    )
 
 
 def read_judge(folder: Path, device: str | torch.device = "cpu") -> Judge:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from maquette.errors import DataError
 from maquette.evaluation.bootstrap import mean_interval, require_spread
+from maquette.evaluation.judges import told_unknown
 from maquette.evaluation.metric import EvalSet, Features, Metric, Score
 from maquette.evaluation.networks import Named, Networks
 from maquette.evaluation.scoring import (
@@ -68,7 +69,8 @@ def prompt_fidelity(networks: Networks) -> Metric:
         shown = features_of(networks.image, pictures.generated)
         asked = features_of(networks.text, pictures.prompts)
         values = paired_cosines(shown, asked).tolist()
-        return by_concept("prompt_fidelity", networks.image.name, "higher", values, rows)
+        warnings = told_unknown(networks.text.name, pictures.prompts)
+        return by_concept("prompt_fidelity", networks.image.name, "higher", values, rows, warnings)
 
     return score
 

@@ -43,11 +43,6 @@ class Costs:
     live: int = 0
     peak: int = 0
 
-    def scaled(self, factor: float) -> "Costs":
-        """The costs of so many times the work, done one after the other."""
-        sums = (factor * number for number in (self.flops, self.product_bytes, self.other_bytes))
-        return Costs(*sums, round(factor * self.operations), self.live, self.peak)
-
 
 @dataclass(frozen=True, slots=True)
 class Machine:

@@ -10,6 +10,7 @@ from markupsafe import Markup
 from PIL import Image
 
 from maquette import __version__
+from maquette.report.charts import short
 from maquette.report.choice import choice_of
 from maquette.report.curves import charts_of, last_loss
 from maquette.report.facts import Facts
@@ -20,7 +21,7 @@ from maquette.report.pictures import Embedded, embed
 from maquette.report.read import read_facts
 from maquette.report.settings import changed, settings_of
 from maquette.report.usage import notes
-from maquette.report.words import bytes_in_words, duration, number, pace, start_of, what_it_is
+from maquette.report.words import bytes_in_words, duration, pace, start_of, what_it_is
 from maquette.runs.files import write_text
 from maquette.runs.rundir import RunDir
 
@@ -79,7 +80,7 @@ def key_numbers(facts: Facts) -> Mapping[str, str]:
         "Time": duration(facts.seconds) if facts.seconds else None,
         "Pace": pace(facts.steps_done / facts.step_seconds) if facts.step_seconds else None,
         "Pictures seen": f"{facts.images_seen:,}" if facts.images_seen else None,
-        "Loss, smoothed": None if loss is None else number(loss),
+        "Loss, smoothed": None if loss is None else short(loss),
         "Peak memory": None if facts.peak_memory is None else bytes_in_words(facts.peak_memory),
         "Start": start_of(facts),
         "File": None if adapter is None else bytes_in_words(adapter.num_bytes),

@@ -4,7 +4,6 @@ from statistics import median
 
 from maquette.config.adapter import DoraConfig, FullConfig, LoraConfig, NoAdapterConfig
 from maquette.config.factors import Displaced, EvaConfig, LoraGaConfig
-from maquette.report.charts import short
 from maquette.report.facts import Facts
 
 _KINDS = {"lora": "LoRA", "dora": "DoRA", "loha": "LoHa", "lokr": "LoKr"}
@@ -69,11 +68,6 @@ def bytes_in_words(count: int) -> str:
     return f"{count} B" if units[0] == "B" else f"{size:.3g} {units[0]}"
 
 
-def number(value: float) -> str:
-    """Three significant digits."""
-    return short(value)
-
-
-def count_of(count: int, one: str, several: str | None = None) -> str:
+def count_of(count: int, one: str) -> str:
     """A number with its noun: "1 picture", "5 pictures"."""
-    return f"{count:,} {one if count == 1 else several or one + 's'}"
+    return f"{count:,} {one if count == 1 else one + 's'}"

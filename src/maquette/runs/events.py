@@ -160,15 +160,6 @@ def read_events(path: Path) -> Log:
     return Log(tuple(events), torn.decode(errors="replace"))
 
 
-def read_new_events(path: Path, offset: int) -> tuple[list[Event], int]:
-    """The events behind a byte offset, and the offset to go on from; a line that is still being written waits."""
-    with path.open("rb") as file:
-        file.seek(offset)
-        data = file.read()
-    whole = data[: data.rfind(b"\n") + 1]
-    return [_EVENT.validate_json(line) for line in whole.splitlines()], offset + len(whole)
-
-
 def keep_until(path: Path, step: int) -> Log:
     """Cut the log behind ``step``, atomically, so that a run resumed from there leaves the log of one run.
 

@@ -67,11 +67,6 @@ class RunDir:
         return self.root / "start.json"
 
     @property
-    def metrics(self) -> Path:
-        """Scores of the exported result, as JSON."""
-        return self.root / "metrics.json"
-
-    @property
     def strengths(self) -> Path:
         """Scores of the exported adapter at several strengths, as JSON."""
         return self.root / "strengths.json"

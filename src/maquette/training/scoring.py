@@ -20,6 +20,7 @@ from maquette.errors import CheckpointError, ConfigError
 from maquette.evaluation.choice import Reading, Scale
 from maquette.evaluation.fidelity import Likeness, Values, by_prompt, drift, ignored, likeness, measured, network_of
 from maquette.evaluation.judges import NAMES as JUDGES
+from maquette.evaluation.judges import told_unknown
 from maquette.evaluation.metric import Picture, Pictures
 from maquette.evaluation.networks import Networks, check_networks, judge_networks, open_networks
 from maquette.evaluation.probes import Probe, probes
@@ -146,6 +147,8 @@ def asked_in(config: RunConfig, samples: Sequence[Sample]) -> tuple[Asked | None
         if not named.is_class_known and named.learned != "style"
     ]
     chosen = probes(wordings, section.prompts, num=section.num, seed=section.seed, is_world=is_world)
+    reader = "judge" if section.networks is None else section.networks.image
+    warnings += [f"Scores of prompts: {told}." for told in told_unknown(reader, [probe.text for probe in chosen])]
     requests = [
         Request(prompt=probe.prompt, seed=probe.seed, steps=section.steps, guidance=section.guidance)
         for probe in chosen

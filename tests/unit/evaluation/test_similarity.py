@@ -53,6 +53,14 @@ def test_a_prompt_is_followed_by_the_cosine_of_its_own_picture():
     found = replace(coded_set([0, 1, 2, 3], {}), prompts=["a dog", "a dog", "a mug", "a dog"])
     score = prompt_fidelity(replace(networks(), text=named))(found)
     assert score.per_image == pytest.approx([1, 0, 1, 0.5**0.5])
+    assert score.warnings == ()
+
+
+def test_words_that_a_judge_leaves_out_are_told():
+    named = Named("judge", "words", lambda prompts: torch.tensor(TABLE[:1] * len(prompts)))
+    found = replace(coded_set([0, 1], {}), prompts=["a zorbly mug", "a mug on the moon"])
+    score = prompt_fidelity(replace(networks(), text=named))(found)
+    assert score.warnings == ("the judge does not know these words, and reads prompts without them: zorbly, moon",)
 
 
 def test_preservation_looks_at_class_pictures_and_not_at_generated_ones():

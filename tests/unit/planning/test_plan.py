@@ -80,6 +80,9 @@ def test_scores_along_the_way_bring_their_warnings(tmp_path):
     photos = paint(tmp_path / "photos", size=(64, 64))
     told = planned(photos, "maquette-64", data__prompt="a photo of zwx", evaluation__every=1)
     assert [message for message in told.warnings if "Name it: evaluation.class_noun" in message]
+    assert [
+        message for message in told.warnings if "the judge does not know these words" in message and "object" in message
+    ]
 
 
 def test_the_step_of_a_bank_passes_all_concepts_at_once(bases, tmp_path):

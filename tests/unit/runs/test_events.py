@@ -20,7 +20,6 @@ from maquette.runs.events import (
     append_events,
     keep_until,
     read_events,
-    read_new_events,
 )
 
 
@@ -114,20 +113,6 @@ def test_what_is_no_event_is_refused_by_line(log):
 def test_an_event_of_a_later_version_may_say_more(log):
     log.write_text('{"kind": "saved", "step": 4, "path": "x", "size": 12}\n')
     assert read_events(log).events == (Saved(4, "x"),)
-
-
-def test_a_follower_reads_what_is_new_and_waits_for_the_end_of_a_line(log):
-    append_events(log, ALL[:2])
-    events, offset = read_new_events(log, 0)
-    assert events == ALL[:2]
-    assert read_new_events(log, offset) == ([], offset)
-    whole = log.read_bytes()
-    append_events(log, [step(3)])
-    line = log.read_bytes()[len(whole) :]
-    log.write_bytes(whole + line[:-5])
-    assert read_new_events(log, offset) == ([], offset)
-    log.write_bytes(whole + line)
-    assert read_new_events(log, offset) == ([step(3)], len(whole + line))
 
 
 def test_a_resumed_run_leaves_the_log_of_one_run(tmp_path):

@@ -62,7 +62,6 @@ def test_everything_is_inside_the_folder_and_named_once():
         run.class_images,
         run.previews,
         run.export,
-        run.metrics,
         run.card,
         run.report,
     ]
