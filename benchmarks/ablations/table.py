@@ -153,11 +153,12 @@ def bases(rows: Sequence[dict]) -> list[dict]:
 
 
 def told(each: Estimate | None, score: Score) -> str:
-    """An estimate in a cell."""
+    """An estimate in a cell, in thousandths: many differences are smaller than hundredths."""
     if each is None:
         return "-"
     times = 100 if score == "detail" else 1
-    return f"{each.value * times:.2f} ({each.low * times:.2f} to {each.high * times:.2f})"
+    value, low, high = (f"{times * number:.3f}" for number in (each.value, each.low, each.high))
+    return f"{value} ({low} to {high})"
 
 
 def subjects_chart(rows: Sequence[dict], steps: int) -> str:
