@@ -35,7 +35,7 @@ def mean_gradients(
 
     The weights want a gradient only while their sweep is under way; nothing is left in them.
     """
-    for names in sweeps({name: weight.numel() for name, weight in weights.items()}):
+    for names in sweeps(gradient_sizes(weights)):
         sums = {name: torch.zeros(weights[name].shape) for name in names}
         with wanting([weights[name] for name in names]):
             hooks = [weights[name].register_post_accumulate_grad_hook(taking(sums[name])) for name in names]
@@ -43,6 +43,11 @@ def mean_gradients(
                 scale = rehearse(batches, backward=True)
         for name in names:
             yield name, sums.pop(name).div_(scale * batches)
+
+
+def gradient_sizes(weights: Mapping[str, Tensor]) -> dict[str, int]:
+    """How many numbers ``mean_gradients`` sums up for each weight."""
+    return {name: weight.numel() for name, weight in weights.items()}
 
 
 def taking(total: Tensor) -> Callable[[Tensor], None]:
@@ -85,13 +90,18 @@ def second_moments(
 ) -> Generator[tuple[str, Float[Tensor, "n n"]]]:
     """The sum over all inputs x of each layer of x x^T, in fp32 on its device: its eigenvectors are the right singular
     vectors of all inputs stacked."""
-    for names in sweeps({name: layer.in_features**2 for name, layer in layers.items()}):
+    for names in sweeps(moment_sizes(layers)):
         sums = {name: squared(layers[name]) for name in names}
         hooks = [layers[name].register_forward_pre_hook(seeing(sums[name])) for name in names]
         with removing(hooks):
             rehearse(batches, backward=False)
         for name in names:
             yield name, sums.pop(name)
+
+
+def moment_sizes(layers: Mapping[str, nn.Linear]) -> dict[str, int]:
+    """How many numbers ``second_moments`` sums up for each layer."""
+    return {name: layer.in_features**2 for name, layer in layers.items()}
 
 
 def squared(layer: nn.Linear) -> Float[Tensor, "n n"]:

@@ -100,9 +100,8 @@ def lora_layers(trainable: Trainable) -> dict[str, LoraLayer]:
     }
 
 
-def special_layers(trainable: Trainable, init: InitConfig) -> dict[str, LoraLayer]:
+def special_layers(layers: Mapping[str, LoraLayer], init: InitConfig) -> dict[str, LoraLayer]:
     """Those of the layers that start in the special way of ``init``."""
-    layers = lora_layers(trainable)
     return {name: layer for name, layer in layers.items() if is_special(init, weight_of(layer), layer.r[ADAPTER])}
 
 
@@ -115,7 +114,8 @@ def start(
     nothing for starts at random. The base's weights are as they were afterwards, to the bit.
     Raises ModelError where gradients or inputs are not finite.
     """
-    layers, special = lora_layers(trainable), special_layers(trainable, init)
+    layers = lora_layers(trainable)
+    special = special_layers(layers, init)
     started: dict[str, LayerStart] = {}
     for name, told in each_start(trainable, init, special, rehearse, rng):
         if not math.isfinite(told.norm):

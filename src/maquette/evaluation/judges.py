@@ -45,9 +45,9 @@ def unknown_words(name: str, texts: Sequence[str]) -> list[str]:
 def told_unknown(name: str, texts: Sequence[str]) -> tuple[str, ...]:
     """What to say of prompt fidelity where a network leaves words out."""
     unknown = unknown_words(name, texts)
-    return (f"the {name} does not know these words, and reads prompts without them: {some(unknown, 8)}",) * bool(
-        unknown
-    )
+    if not unknown:
+        return ()
+    return (f"the {name} does not know these words, and reads prompts without them: {some(unknown, 8)}",)
 
 
 def read_judge(folder: Path, device: str | torch.device = "cpu") -> Judge:

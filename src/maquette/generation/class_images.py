@@ -116,11 +116,9 @@ def _num_ours(section: ClassImagesConfig, target: Path) -> int:
 
 def _given(folder: Path) -> int:
     """Pictures of a folder that were not made by us, among all those that are learned from."""
-    return sum(not path.name.startswith("class-") for path in _pictures(folder))
-
-
-def _pictures(folder: Path) -> Sequence[Path]:
-    return list_folder(folder).pictures if folder.is_dir() else ()
+    if not folder.is_dir():
+        return 0
+    return sum(not path.name.startswith("class-") for path in list_folder(folder).pictures)
 
 
 def _require_enough(folder: Path, count: int | None) -> None:

@@ -9,9 +9,9 @@ from torch import nn
 
 from maquette.adapters.base import Trainable
 from maquette.adapters.beside import LoraLayer
-from maquette.adapters.estimate import sweeps
+from maquette.adapters.estimate import gradient_sizes, moment_sizes, sweeps
 from maquette.adapters.offset import offsets, weight_of
-from maquette.adapters.starts import ADAPTER, special_layers
+from maquette.adapters.starts import ADAPTER, lora_layers, special_layers
 from maquette.config.adapter import LowRankConfig
 from maquette.config.factors import (
     Displaced,
@@ -24,9 +24,8 @@ from maquette.config.factors import (
     PissaConfig,
 )
 from maquette.config.schema import RunConfig
+from maquette.planning.sizes import FP32
 from maquette.training.rehearsal import init_of
-
-FP32 = 4
 
 GRADIENT = 3
 """Forward passes that a pass with its gradients is worth: backward makes two products for each one of the forward."""
@@ -49,7 +48,7 @@ class StartCosts:
 def start_costs(config: RunConfig, trainable: Trainable, device: torch.device) -> StartCosts:
     """The costs of a run's start on a device; ``trainable`` may be on the meta device."""
     init = init_of(config.adapter)
-    layers = special_layers(trainable, init)
+    layers = special_layers(lora_layers(trainable), init)
     held = [tensor for layer in layers.values() for tensor in offsets(layer, ADAPTER).values()]
     parts = [sum(part) for part in _sums(init, layers)]
     on_device = device.type == "cpu" or isinstance(init, EvaConfig)  # gradients are summed on the CPU
@@ -79,10 +78,10 @@ def _sums(init: InitConfig, layers: Mapping[str, LoraLayer]) -> list[list[int]]:
     """How many numbers each sweep over the batches sums up, layer by layer; empty where there is no sweep."""
     match init:
         case LoraGaConfig():
-            sizes = {name: weight_of(layer).numel() for name, layer in layers.items()}
+            sizes = gradient_sizes({name: weight_of(layer) for name, layer in layers.items()})
         case EvaConfig():
             bases = {name: layer.get_base_layer() for name, layer in layers.items()}
-            sizes = {name: base.in_features**2 for name, base in bases.items() if isinstance(base, nn.Linear)}
+            sizes = moment_sizes({name: base for name, base in bases.items() if isinstance(base, nn.Linear)})
         case _:
             return []
     return [[sizes[name] for name in names] for names in sweeps(sizes)]
