@@ -39,3 +39,8 @@ class EndedElsewhere(MaquetteError):
 
 class Interrupted(MaquetteError):
     """The run was asked to stop and has saved its state: the command line exits with code 130."""
+
+
+def first_line(error: Exception) -> str:
+    """What a library's error says, as far as it fits into a message of ours; its name where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -20,6 +20,7 @@ from maquette.adapters.keys import Layout
 from maquette.adapters.paddle import SUFFIX
 from maquette.errors import CheckpointError
 from maquette.families.weights import some
+from maquette.runs.rundir import RAW, STEPS
 
 logger = logging.getLogger(__name__)
 
@@ -106,7 +107,7 @@ def locate(path: Path) -> Path:
 def concept_folders(path: Path) -> list[Path]:
     """The folders of a bank's concepts in the export of a run."""
     folders = {file.parent for file in path.glob("export/*/[!.]*.safetensors")}
-    return sorted(folder for folder in folders if folder.name not in ("steps", "raw"))
+    return sorted(folder for folder in folders if folder.name not in (STEPS, RAW))
 
 
 def tensor_files(folder: Path) -> list[Path]:

@@ -111,7 +111,7 @@ def tell(directory: "RunDir") -> None:
     from maquette.runs.best import read_best
 
     made = sorted(path for path in directory.export.iterdir() if path.suffix == ".safetensors" or path.name == "model")
-    made = made or sorted(path for path in directory.export.glob("*/*.safetensors") if path.parent.name != "steps")
+    made = made or sorted(path for path in directory.export.glob("*/*.safetensors") if path.parent != directory.steps)
     typer.echo(f"Report: {directory.report}\nTrained: {', '.join(map(str, made))}")
     if (best := read_best(directory)) is not None:
         typer.echo(f"Best: {directory.best} (step {best.step}). {' '.join(best.findings)}")

@@ -13,11 +13,10 @@ from maquette.config.optimization import ProdigyConfig, ScheduleFreeConfig
 from maquette.config.pack import pack_problems
 from maquette.config.section import Section
 from maquette.config.token_checks import token_problems
+from maquette.config.words import TRIGGER
 
 if TYPE_CHECKING:
     from maquette.config.schema import RunConfig
-
-TRIGGER = "[trigger]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,13 +226,15 @@ def _text_encoder(config: "RunConfig") -> Iterator[tuple[str, str]]:
 
 
 def _optimizer(config: "RunConfig") -> Iterator[tuple[str, str]]:
-    optimizer, text = config.optimizer, config.text_encoder
-    if isinstance(optimizer, ProdigyConfig) and text.lr is not None and text.lr != optimizer.lr:
-        yield (
-            "text_encoder.lr",
-            f"is {text.lr:g} and optimizer.lr {optimizer.lr:g}: Prodigy has one step size for everything. "
-            "Remove text_encoder.lr, or use another optimizer.kind.",
-        )
+    optimizer = config.optimizer
+    rates = {"text_encoder.lr": config.text_encoder.lr, "tokens.lr": config.tokens.lr if config.tokens else None}
+    for path, lr in rates.items():
+        if isinstance(optimizer, ProdigyConfig) and lr is not None and lr != optimizer.lr:
+            yield (
+                path,
+                f"is {lr:g} and optimizer.lr {optimizer.lr:g}: Prodigy has one step size for everything. "
+                f"Remove {path}, or use another optimizer.kind.",
+            )
     if isinstance(optimizer, ScheduleFreeConfig) and config.schedule.kind != "constant":
         yield "schedule.kind", f'is "{config.schedule.kind}"; optimizer.kind = "schedule_free" needs "constant".'
 

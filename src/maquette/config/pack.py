@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Literal
 
 from maquette.config.adapter import FullConfig, NoAdapterConfig
 from maquette.config.section import Count, Section, Text, Texts
+from maquette.config.words import TRIGGER
 
 if TYPE_CHECKING:
     from maquette.config.schema import RunConfig
 
-NAME, TRIGGER = "[name]", "[trigger]"
+NAME = "[name]"
+"""What stands for a folder's name."""
 
 
 class PackConfig(Section):

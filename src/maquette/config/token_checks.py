@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from maquette.config.adapter import FullConfig, NoAdapterConfig
-from maquette.config.optimization import ProdigyConfig
 from maquette.config.words import names_in
 
 if TYPE_CHECKING:
@@ -56,10 +55,3 @@ def _halting(config: "RunConfig", *, alone: bool) -> Iterator[tuple[str, str]]:
     if alone and (tokens.stop_step is not None or tokens.stop not in (None, 1.0)):
         path = "tokens.stop" if tokens.stop_step is None else "tokens.stop_step"
         yield path, 'would leave nothing to train with adapter.kind = "none"; remove it, or train fewer steps.'
-    optimizer = config.optimizer
-    if isinstance(optimizer, ProdigyConfig) and tokens.lr is not None and tokens.lr != optimizer.lr:
-        yield (
-            "tokens.lr",
-            f"is {tokens.lr:g} and optimizer.lr {optimizer.lr:g}: Prodigy has one step size for everything. "
-            "Remove tokens.lr, or use another optimizer.kind.",
-        )

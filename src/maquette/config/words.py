@@ -1,9 +1,17 @@
-"""Words in prompts and captions: whether they stand there, and what placeholders are written out as. Pure text."""
+"""Words in prompts and captions: whether they stand there, and what placeholders are replaced by. Pure text."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from maquette.config.adapter import TokensConfig
+
+TRIGGER = "[trigger]"
+"""Where a caption or prompt names what is learned without saying how it is called."""
+
+
+def expand(text: str, trigger: str) -> str:
+    """The text with the trigger wherever it says "[trigger]"."""
+    return text.replace(TRIGGER, trigger)
 
 
 def has_words(text: str, words: str) -> bool:

@@ -5,14 +5,6 @@ from random import Random
 
 from maquette.config.words import has_words, whole
 
-PLACEHOLDER = "[trigger]"
-"""Where a caption or prompt names what is learned without saying how it is called."""
-
-
-def expand(caption: str, trigger: str) -> str:
-    """The caption with the trigger wherever it says "[trigger]"."""
-    return caption.replace(PLACEHOLDER, trigger)
-
 
 def in_front(caption: str, trigger: str) -> str:
     """The caption with the trigger as its first tag; an empty caption stays empty, since it means no words at all."""

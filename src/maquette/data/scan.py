@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from maquette.config.words import has_words
+from maquette.config.words import TRIGGER, expand, has_words
 from maquette.data import hub
-from maquette.data.caption import PLACEHOLDER, Tagged, expand, in_front, with_tag
+from maquette.data.caption import Tagged, in_front, with_tag
 from maquette.data.folder import CAPTION_SUFFIXES, HEIF_SUFFIXES, Listing, list_folder
 from maquette.data.image import ANIMATED, PICTURE_SUFFIXES, TRANSPARENT, decode, likeness, read_heif
 from maquette.data.masks import assign_masks
@@ -140,9 +140,9 @@ def settle_written(source: Source, found: Sequence[Found]) -> tuple[list[str | N
         findings.append(Finding("warning", "caption-empty", message, blank))
     if source.trigger is not None and not source.is_class:
         return _with_trigger(source.trigger, captions, found, findings)
-    unexpanded = tuple(f.name for f, caption in zip(found, captions, strict=True) if caption and PLACEHOLDER in caption)
+    unexpanded = tuple(f.name for f, caption in zip(found, captions, strict=True) if caption and TRIGGER in caption)
     if unexpanded:
-        message = f'Captions say "{PLACEHOLDER}", but there is no trigger. Give one (data.trigger = "sks"):'
+        message = f'Captions say "{TRIGGER}", but there is no trigger. Give one (data.trigger = "sks"):'
         findings.append(Finding("error", "trigger-missing", message, unexpanded))
     return captions, findings
 

@@ -88,11 +88,11 @@ def alphas_cumprod(
     return torch.cumprod(1.0 - betas, dim=0)
 
 
-def _cosine_beta(i: int, steps: int, max_beta: float = 0.999) -> float:
+def _cosine_beta(i: int, steps: int) -> float:
     def alpha_bar(time: float) -> float:
         return math.cos((time + 0.008) / 1.008 * math.pi / 2) ** 2
 
-    return min(1 - alpha_bar((i + 1) / steps) / alpha_bar(i / steps), max_beta)
+    return min(1 - alpha_bar((i + 1) / steps) / alpha_bar(i / steps), 0.999)
 
 
 def _zero_terminal_snr(betas: Float[Tensor, " steps"]) -> Float[Tensor, " steps"]:

@@ -52,7 +52,7 @@ RECIPES: Final[Mapping[JudgeName, Recipe]] = {
 }
 
 
-def pretrain_judge(work: Path, out: Path, name: JudgeName, workers: int = 1) -> Iterator[Tick]:
+def pretrain_judge(work: Path, out: Path, name: JudgeName) -> Iterator[Tick]:
     """Draw the pictures of one judge, train its networks and write it to the folder ``out``.
 
     Nothing of the base is used. Pictures lie in ``work``/bank and stages in ``work``/NAME-STAGE.safetensors: what is
@@ -60,7 +60,7 @@ def pretrain_judge(work: Path, out: Path, name: JudgeName, workers: int = 1) -> 
     """
     recipe = RECIPES[name]
     for content, count in PICTURES.items():
-        for done in draw_bank(work / "bank", count, recipe.split, workers, content):
+        for done in draw_bank(work / "bank", count, recipe.split, 1, content):
             yield Tick(f"{name}: {content}", done, count)
     config = TowerConfig(
         channels=recipe.channels,

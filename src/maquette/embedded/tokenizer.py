@@ -17,6 +17,9 @@ from maquette.errors import ModelError
 MAX_LENGTH = 77
 """Tokens of a prompt, with start and end, as in Stable Diffusion."""
 
+SCENES = 20_000
+"""Of so many scenes, captions are read: enough that every word of the world comes."""
+
 START, END = "<|startoftext|>", "<|endoftext|>"
 
 
@@ -39,9 +42,9 @@ def new_tokenizer() -> CLIPTokenizer:
     return tokenizer
 
 
-def caption_words(scenes: int = 20_000) -> list[str]:
+def caption_words() -> list[str]:
     """Every word that captions use, and the names of held-out kinds and styles, in alphabetical order."""
-    texts = [caption(scene_at(key, "train"), rng_for("words", key)) for key in range(scenes)]
+    texts = [caption(scene_at(key, "train"), rng_for("words", key)) for key in range(SCENES)]
     texts += [*HELD_OUT_KINDS, *(phrase for phrases in MEDIA.values() for phrase in phrases)]
     return sorted({word for text in texts for word in re.findall("[a-z]+", text.lower())})
 

@@ -36,13 +36,13 @@ def draws_of(statistic: Statistic, n: int, draws: int = DRAWS) -> Float[Tensor, 
     return values[values.isfinite()]
 
 
-def interval(statistic: Statistic, n: int, draws: int = DRAWS) -> tuple[float, float]:
+def interval(statistic: Statistic, n: int) -> tuple[float, float]:
     """The 95 % percentile interval of a statistic of n pictures. Raises DataError for fewer than two."""
     require_spread(n)
-    return ends(draws_of(statistic, n, draws))
+    return ends(draws_of(statistic, n, DRAWS))
 
 
-def interval_around(value: float, statistic: Statistic, n: int, draws: int = DRAWS) -> tuple[float, float]:
+def interval_around(value: float, statistic: Statistic, n: int, draws: int) -> tuple[float, float]:
     """The interval of a statistic that grows when pictures repeat: the spread of its draws, laid around its value.
 
     A draw holds about 63 % of the pictures, so a distance between distributions, which few pictures overstate, is

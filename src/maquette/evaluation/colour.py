@@ -72,11 +72,6 @@ def correlation(one: Float[Tensor, " k"], other: Float[Tensor, " k"]) -> float:
     return float(a @ b) / scale if scale > torch.finfo(torch.float64).eps else 1.0
 
 
-def likeness(picture: Picture, references: Sequence[Picture], space: Space, mode: Mode = "fixed") -> float:
-    """The correlation of a picture's histogram with the mean of its references' counts, so larger ones count more."""
-    return correlation(histogram(picture, space, mode), _mean_histogram(references, space, mode))
-
-
 def colour(mode: Mode, spaces: Sequence[Space], name: str) -> Metric:
     """Higher, -1 to 1: mean correlation of colour histograms of each generated picture with its references.
 

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from maquette.config.checks import TRIGGER
 from maquette.config.data import ConceptConfig
 from maquette.config.schema import RunConfig
 from maquette.config.suite import CLASS, SuiteConfig
+from maquette.config.words import expand
 from maquette.data.gather import gather, subject_sources
 from maquette.data.sample import Sample
 from maquette.errors import ConfigError, DataError
@@ -140,7 +140,7 @@ def _samples(config: RunConfig) -> list[Sample]:
 def _kept_captions(target: Target, config: RunConfig, number: int) -> tuple[str, ...]:
     words = config.concepts[number] if config.concepts else config.data
     if words.prompt is not None:
-        return (words.prompt.replace(TRIGGER, words.trigger or ""),)
+        return (expand(words.prompt, words.trigger or ""),)
     if config.concepts or target.run is None:
         return ()
     return tuple(picture.caption for picture in read_thumbnails(target.run.root / FOLDER))

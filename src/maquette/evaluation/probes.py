@@ -4,10 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from maquette.config.words import TRIGGER, expand
 from maquette.errors import ConfigError
 from maquette.evaluation.wording import Wording
-
-TRIGGER: Final = "[trigger]"
 
 WORLD: Final = (
     "a photo of {} on the beach",
@@ -91,7 +90,7 @@ def defaults(named: Wording, *, is_world: bool) -> list[str]:
 
 
 def _written(named: Wording, prompts: Sequence[str]) -> list[str]:
-    expanded = [prompt.replace(TRIGGER, named.phrase) for prompt in prompts]
+    expanded = [expand(prompt, named.phrase) for prompt in prompts]
     return [prompt for prompt in expanded if named.is_in(prompt)]
 
 

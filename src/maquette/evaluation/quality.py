@@ -27,7 +27,7 @@ def nearer_to_first(features: Float[Tensor, "n d"], first_and_second: Float[Tens
     return (SCALE * features @ first_and_second.T).softmax(1)[:, 0]
 
 
-def quality(networks: Networks, prompts: tuple[str, str] = GOOD_OR_BAD) -> Metric:
+def quality(networks: Networks) -> Metric:
     """Higher, 0 to 1: mean probability that a picture is a "Good photo." rather than a "Bad photo." (CLIP-IQA).
 
     The paper reads pictures with a CLIP of its own (no positions, other sizes); with another network the numbers do not
@@ -36,11 +36,11 @@ def quality(networks: Networks, prompts: tuple[str, str] = GOOD_OR_BAD) -> Metri
 
     def score(pictures: EvalSet) -> Score:
         rows = rows_by_concept(pictures)
-        anchors = features_of(networks.text, prompts)
+        anchors = features_of(networks.text, GOOD_OR_BAD)
         if (anchors[0] - anchors[1]).abs().max() < ALIKE:
             raise DataError(
-                f"{networks.text.name} reads {prompts[0]!r} and {prompts[1]!r} alike, so it cannot tell which of "
-                "the two a picture is nearer to. Use CLIP for image and text, or leave this metric out."
+                f"{networks.text.name} reads {GOOD_OR_BAD[0]!r} and {GOOD_OR_BAD[1]!r} alike, so it cannot tell which "
+                "of the two a picture is nearer to. Use CLIP for image and text, or leave this metric out."
             )
         values = nearer_to_first(features_of(networks.image, pictures.generated), anchors).tolist()
         return by_concept("quality", networks.image.name, "higher", values, rows)

@@ -154,7 +154,7 @@ def _wearing(plain: Target, path: Path, name: str, part: str) -> Target:
 
 def _steps(run: RunDir) -> dict[int, Path]:
     """The adapter of every checkpoint, by step."""
-    files = sorted((run.export / "steps").glob("*.safetensors"))
+    files = sorted(run.steps.glob("*.safetensors"))
     steps = {int(match[1]): file for file in files if (match := _STEP.search(file.name))}
     if not steps:
         raise CheckpointError(f"{run.root}: export/steps holds no checkpoints. Evaluate without --checkpoint.")

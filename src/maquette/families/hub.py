@@ -13,7 +13,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from maquette.errors import ModelError
+from maquette.errors import ModelError, first_line
 
 UNUSED = ("safety_checker", "feature_extractor")
 """Parts of pipelines that are never loaded, and so not fetched either."""
@@ -67,10 +67,6 @@ def _explained(name: str, error: Exception) -> str:
     if isinstance(error, RepositoryNotFoundError):
         return f'"{name}": the hub has no such model, or does not show it to you. Check the name, or `hf auth login`.'
     return (
-        f'"{name}": is not complete on this machine, and could not be fetched from the hub ({_first_line(error)}). '
+        f'"{name}": is not complete on this machine, and could not be fetched from the hub ({first_line(error)}). '
         "Connect once to fetch it (with HF_HUB_OFFLINE unset), or give a folder or file of this machine."
     )
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

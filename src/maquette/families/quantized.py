@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from maquette.errors import ConfigError, MissingDependencyError
+from maquette.errors import ConfigError, MissingDependencyError, first_line
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -110,7 +110,7 @@ def check_quantize(kind: Quantization, device: torch.device) -> None:
         torch.isfinite(layer(torch.ones(1, BLOCK, device=device))).all().item()
     except (RuntimeError, NotImplementedError, AttributeError, ValueError) as error:
         raise ConfigError(
-            f'model.quantize = "{kind}": bitsandbytes cannot do it on "{device}" ({_first_line(error)}). Set '
+            f'model.quantize = "{kind}": bitsandbytes cannot do it on "{device}" ({first_line(error)}). Set '
             'model.quantize = "none", with model.precision = "bf16" to save memory, or train on a CUDA device.'
         ) from error
 
@@ -124,7 +124,3 @@ def library() -> ModuleType:
             'model.quantize needs bitsandbytes. Install it with pip install "maquette[quant]", or set '
             'model.quantize = "none".'
         ) from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

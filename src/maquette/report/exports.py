@@ -6,11 +6,9 @@ from pathlib import Path
 from typing import Literal
 
 from maquette.errors import CheckpointError
+from maquette.runs.rundir import STEPS
 
-RAW = "raw"
-"""The folder beside a moving average with the weights as they were at the end."""
-
-NO_CONCEPT = frozenset({"steps", "model"})
+NO_CONCEPT = frozenset({STEPS, "model"})
 """Folders of an export that hold checkpoints or parts of a model."""
 
 LONGEST_HEADER = 100_000_000

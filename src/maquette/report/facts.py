@@ -6,7 +6,7 @@ from pathlib import Path
 
 from maquette.config.bank import asked_for, file_name_of
 from maquette.config.schema import RunConfig
-from maquette.config.words import token_map
+from maquette.config.words import expand, token_map
 from maquette.report.base import Base
 from maquette.report.charts import Series
 from maquette.report.exports import Export
@@ -84,7 +84,7 @@ class Facts:
     def prompts(self) -> list[str]:
         """The instance prompts, with the trigger in its place."""
         pairs = zip(_of_concepts(self.config, "prompt"), _of_concepts(self.config, "trigger"), strict=True)
-        return [prompt.replace("[trigger]", trigger or "") for prompt, trigger in pairs if prompt]
+        return [expand(prompt, trigger or "") for prompt, trigger in pairs if prompt]
 
     @property
     def words(self) -> list[str]:

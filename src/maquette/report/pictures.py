@@ -12,6 +12,9 @@ from PIL import Image
 
 from maquette.runs.files import replacing, write_text
 
+LONGEST = 256
+"""Pixels of the longer side of what a run keeps of its training pictures."""
+
 SMALL = 128
 """Pictures up to this many pixels on a side lose nothing; larger ones become JPEG."""
 
@@ -66,9 +69,7 @@ def small_copy(image: Image.Image, longest: int) -> Image.Image:
     return clean
 
 
-def save_thumbnails(
-    folder: Path, pictures: Iterable[tuple[Image.Image, str]], *, captions_only: bool = False, longest: int = 256
-) -> None:
+def save_thumbnails(folder: Path, pictures: Iterable[tuple[Image.Image, str]], *, captions_only: bool = False) -> None:
     """Keep what a run was trained on for its report: small copies, and captions in a metadata.jsonl beside them.
 
     pictures: upright ones, as the data layer decodes them, each with its caption.
@@ -79,7 +80,7 @@ def save_thumbnails(
     for number, (image, caption) in enumerate(pictures):
         name = None
         if not captions_only:
-            data, kind = encoded(image, longest)
+            data, kind = encoded(image, LONGEST)
             name = f"{number:04}.{kind}"
             with replacing(folder / name) as temporary:
                 temporary.write_bytes(data)

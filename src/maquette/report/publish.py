@@ -10,14 +10,14 @@ from PIL import Image
 
 from maquette.config.adapter import FullConfig
 from maquette.config.toml import dump
-from maquette.errors import CheckpointError, ConfigError, MaquetteError
+from maquette.errors import CheckpointError, ConfigError, MaquetteError, first_line
 from maquette.report.card import GALLERY, last_previews, render_card
-from maquette.report.exports import RAW, Export
+from maquette.report.exports import Export
 from maquette.report.facts import Facts
 from maquette.report.pictures import FOLDER, small_copy
 from maquette.report.privacy import without_paths
 from maquette.report.read import read_facts
-from maquette.runs.rundir import RunDir
+from maquette.runs.rundir import RAW, RunDir
 
 LOGIN = "Log in with `hf auth login` (a token that may write), or set HF_TOKEN."
 
@@ -124,14 +124,14 @@ def reaching() -> Generator[None]:
     except HfHubHTTPError as error:
         status = getattr(error.response, "status_code", "no answer")
         cure = LOGIN if status in (401, 403) else f"Try again later. {again}"
-        raise ConfigError(f"The hub refuses ({status}: {_first_line(error)}). {cure}") from error
+        raise ConfigError(f"The hub refuses ({status}: {first_line(error)}). {cure}") from error
     except MaquetteError:
         raise
     except Exception as error:  # of whichever library carries the request
         if not _is_network(error):
             raise
         raise ConfigError(
-            f"The hub cannot be reached ({_first_line(error)}). Connect, and try again; or: {again}"
+            f"The hub cannot be reached ({first_line(error)}). Connect, and try again; or: {again}"
         ) from error
 
 
@@ -154,7 +154,3 @@ def _licenses(facts: Facts) -> list[Path]:
     """The licence's text, where the base is a folder that has it."""
     folder = Path(facts.config.model.base).expanduser()
     return [path for path in sorted(folder.glob("LICENSE*")) if path.is_file()] if folder.is_dir() else []
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -9,6 +9,9 @@ from maquette.errors import CheckpointError, ConfigError
 
 EXPORT, BEST = "export", "best"
 
+STEPS, RAW = "steps", "raw"
+"""Folders of an export: the adapter after each checkpoint, and the weights as they are beside a moving average."""
+
 
 @dataclass(frozen=True, slots=True)
 class RunDir:
@@ -60,6 +63,11 @@ class RunDir:
     def export(self) -> Path:
         """The folder of what the run is for: adapters in each dialect, or a fine-tuned model."""
         return self.root / EXPORT
+
+    @property
+    def steps(self) -> Path:
+        """The folder of the adapter as it was after each checkpoint."""
+        return self.export / STEPS
 
     @property
     def start(self) -> Path:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -18,7 +18,7 @@ from maquette.errors import CheckpointError
 from maquette.runs.files import sync, write_text
 
 MANIFEST = "manifest.json"
-SCHEMA = 1
+SCHEMA = 2
 TEMPORARY = (".partial", ".replaced")
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
@@ -44,7 +44,6 @@ class Checkpoint:
 @dataclass(frozen=True, slots=True)
 class _Manifest:
     step: int
-    complete: bool
     files: Mapping[str, str]
     environment: Mapping[str, Json] = field(default_factory=dict)
 
@@ -94,7 +93,7 @@ def write_checkpoint(folder: Path, step: int, pieces: Mapping[str, Piece]) -> Pa
         _sweep(folder)
         partial.mkdir()
         files = {name: digest for piece in pieces for name, digest in _write_piece(partial, piece, pieces[piece])}
-        _write_manifest(partial, _Manifest(step, complete=True, files=files, environment=environment()))
+        _write_manifest(partial, _Manifest(step, files, environment()))
         sync(partial)
         if target.exists():  # the run was resumed from an earlier checkpoint and comes by here again
             target.rename(replaced)
@@ -132,7 +131,7 @@ def newest_checkpoint(folder: Path) -> Checkpoint:
     Raises CheckpointError where there is none, and where the newest is damaged: going back further is for a person to
     decide, so the message names the newest intact one.
     """
-    paths = resumable(folder)
+    paths = all_checkpoints(folder)
     if not paths:
         raise CheckpointError(f"{folder} holds no checkpoint to resume from. Start the run anew, in another folder.")
     try:
@@ -147,14 +146,8 @@ def newest_checkpoint(folder: Path) -> Checkpoint:
         raise CheckpointError(f"{error} {cure}") from error
 
 
-def resumable(folder: Path) -> list[Path]:
-    """Every checkpoint that was not thinned by `prune`, oldest first; damaged ones are among them."""
-    manifests = {path: _manifest_or_none(path) for path in all_checkpoints(folder)}
-    return [path for path, manifest in manifests.items() if manifest is None or manifest.complete]
-
-
 def all_checkpoints(folder: Path) -> list[Path]:
-    """Every checkpoint of a run, oldest first, thinned ones too."""
+    """Every checkpoint of a run, oldest first; damaged ones are among them."""
     return sorted((path for path in folder.glob("step-*") if path.is_dir()), key=lambda path: path.name)
 
 
@@ -164,19 +157,18 @@ def is_intact(path: Path) -> bool:
     return manifest is not None and not _problems(path, manifest)
 
 
-def prune(folder: Path, keep: int, always: Collection[str]) -> None:
-    """Thin all but the last ``keep`` checkpoints to the pieces named in ``always``; only our own files are deleted.
+def prune(folder: Path, keep: int) -> None:
+    """Delete all but the last ``keep`` checkpoints; only our own files.
 
     What cannot be read is neither counted nor touched: a person may still want something of it.
     """
     readable = {path: manifest for path in all_checkpoints(folder) if (manifest := _manifest_or_none(path))}
-    for path in [path for path, manifest in readable.items() if manifest.complete][:-keep]:
-        manifest = readable[path]
-        kept = {name: digest for name, digest in manifest.files.items() if Path(name).stem in always}
-        # The manifest goes first: killed in between, the checkpoint is thinned with a file too many, never damaged.
-        _write_manifest(path, _Manifest(manifest.step, complete=False, files=kept, environment=manifest.environment))
-        for name in manifest.files.keys() - kept.keys():
+    for path in [*readable][:-keep]:
+        # The manifest goes last: killed in between, the next call still knows which files are ours.
+        for name in (*readable[path].files, MANIFEST):
             (path / name).unlink(missing_ok=True)
+        if not any(path.iterdir()):
+            path.rmdir()
 
 
 def _write_piece(folder: Path, name: str, piece: Piece) -> list[tuple[str, str]]:
@@ -234,7 +226,6 @@ def _write_manifest(path: Path, manifest: _Manifest) -> None:
     body = {
         "schema": SCHEMA,
         "step": manifest.step,
-        "complete": manifest.complete,
         "environment": dict(manifest.environment),
         "files": dict(manifest.files),
     }
@@ -251,7 +242,7 @@ def _read_manifest(path: Path) -> _Manifest:
                 f"{path} was written in format {body['schema']}; this version of maquette reads format {SCHEMA}. "
                 "Resume with the version that wrote it (versions.json names it)."
             )
-        return _Manifest(body["step"], body["complete"], body["files"], body["environment"])
+        return _Manifest(body["step"], body["files"], body["environment"])
     except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
         raise CheckpointError(f"{path} is damaged: {MANIFEST} is missing or cannot be read.") from error
 

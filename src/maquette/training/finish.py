@@ -29,7 +29,7 @@ from maquette.families.placement import DTYPES, held_in
 from maquette.families.sd import StableDiffusion
 from maquette.families.sdxl import StableDiffusionXL
 from maquette.generation.sample import scheduler_config
-from maquette.runs.rundir import RunDir
+from maquette.runs.rundir import RAW, RunDir
 from maquette.training.prepare import Job
 from maquette.training.previews import as_exported
 
@@ -37,15 +37,15 @@ PREDICTIONS: Mapping[str, Literal["epsilon", "v"]] = {"epsilon": "epsilon", "v_p
 """What metadata calls what a network predicts; it has no word for others."""
 
 
-def export_result(job: Job, run: RunDir, layout: Layout, *, raw: bool = True) -> list[Path]:
+def export_result(job: Job, run: RunDir, layout: Layout) -> list[Path]:
     """Write what was trained: an adapter in both dialects and new tokens, or a whole model as a diffusers folder.
 
-    layout: of the family before anything was attached. raw: beside a moving average, also write the weights as they
-    are, in a folder of their own. Returns the paths, the main one first.
+    layout: of the family before anything was attached. Beside a moving average, the weights as they are go into a
+    folder of their own. Returns the paths, the main one first.
     """
     paths = export_now(job, run.export, run.root.name, layout)
-    if raw and job.ema is not None:
-        paths += _write(job, run.export / "raw", run.root.name, layout)
+    if job.ema is not None:
+        paths += _write(job, run.export / RAW, run.root.name, layout)
     return paths
 
 
@@ -62,9 +62,9 @@ def export_step(job: Job, run: RunDir, layout: Layout, step: int) -> None:
     precision = job.config.output.precision
     said = about(job, step_file(run, step).stem)
     with as_exported(job):
-        for one in exported(job, run.export / "steps", run.root.name):
+        for one in exported(job, run.steps, run.root.name):
             one.folder.mkdir(parents=True, exist_ok=True)
-            path = one.folder / f"{one.name}-step{step:08d}.safetensors"
+            path = one.folder / _after(one.name, step, ".safetensors")
             if delta := delta_of(one.trainable):
                 export_adapter(path, delta, layout, "kohya", about(job, path.stem, one.concept), precision=precision)
         if tokens := tokens_of(job, layout):
@@ -73,12 +73,16 @@ def export_step(job: Job, run: RunDir, layout: Layout, step: int) -> None:
 
 def step_file(run: RunDir, step: int) -> Path:
     """Where the adapter as it is after a step is kept."""
-    return run.export / "steps" / f"{run.root.name}-step{step:08d}.safetensors"
+    return run.steps / _after(run.root.name, step, ".safetensors")
 
 
 def step_tokens(run: RunDir, step: int) -> Path:
     """Where the new tokens as they are after a step are kept."""
-    return run.export / "steps" / f"{run.root.name}-step{step:08d}{SUFFIX}"
+    return run.steps / _after(run.root.name, step, SUFFIX)
+
+
+def _after(name: str, step: int, suffix: str) -> str:
+    return f"{name}-step{step:08d}{suffix}"
 
 
 def _write(job: Job, folder: Path, name: str, layout: Layout) -> list[Path]:

@@ -1,22 +1,19 @@
 """What a run needs before anything is trained: its pictures, its base, and the right to go on where it stopped."""
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 
 import torch
 from torch import nn
 
 from maquette.adapters.attach import layer_ranks, text_encoders, text_ranks
-from maquette.adapters.base import ParamGroup, Trainable
+from maquette.adapters.base import ParamGroup
 from maquette.adapters.keys import layout_of
 from maquette.adapters.read import read_adapter
 from maquette.adapters.tokens import grown
 from maquette.config.adapter import FullConfig, LowRankConfig, NoAdapterConfig
 from maquette.config.compare import resume_refusals
 from maquette.config.schema import RunConfig
-from maquette.data.image import decode
 from maquette.data.sample import Sample
 from maquette.errors import CheckpointError, ConfigError
 from maquette.families.base import Family
@@ -27,13 +24,9 @@ from maquette.families.sdxl import StableDiffusionXL
 from maquette.families.text import unread
 from maquette.families.weights import some
 from maquette.generation.sample import Request, check_request
-from maquette.report.pictures import FOLDER, save_thumbnails
-from maquette.runs.events import Group
-from maquette.runs.files import write_text
-from maquette.runs.rundir import RunDir
 from maquette.training.objective import denoising
 from maquette.training.optim import build_optimizer
-from maquette.training.prepare import Job, checkpointing_of
+from maquette.training.prepare import checkpointing_of
 from maquette.training.seeds import rng_at
 from maquette.training.trackers import check_trackers
 from maquette.training.weighting import check_cap, levels_of, weighting_of
@@ -168,24 +161,3 @@ def refuse_other_pictures(saved: Mapping[str, str], samples: Sequence[Sample]) -
             f"--resume: the pictures or captions are not those that the run was started with ({'; '.join(told)}). Put "
             "them back, or start a new run with another --out."
         )
-
-
-def groups_of(trainable: Trainable) -> tuple[Group, ...]:
-    """What is trained, by learning rate, for the report."""
-    return tuple(
-        Group(group.name, group.lr, group.weight_decay, len(group.params), sum(p.numel() for p in group.params))
-        for group in trainable.groups
-    )
-
-
-def keep_start(run: RunDir, job: Job) -> None:
-    """Write down what each layer's start was taken from, where it was not at random."""
-    if job.start.layers:
-        layers = {name: asdict(layer) for name, layer in job.start.layers.items()}
-        write_text(run.start, json.dumps(layers, indent=2) + "\n")
-
-
-def keep_thumbnails(run: RunDir, samples: Sequence[Sample], *, shown: bool) -> None:
-    """Keep small copies of the training pictures, without their metadata, for the report."""
-    pictures = ((decode(s.read(), s.name).rgb, s.caption) for s in samples if not s.is_class)
-    save_thumbnails(run.root / FOLDER, pictures, captions_only=not shown)

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import NamedTuple
 
 import torch
@@ -11,17 +12,19 @@ from maquette.adapters.keys import Layout, layout_of
 from maquette.config.toml import dump
 from maquette.data.buckets import fitted
 from maquette.data.gather import gather, training_sizes
+from maquette.data.image import decode
 from maquette.data.sample import Sample, Scan
 from maquette.families.allocation import keep_freed_memory
 from maquette.generation.class_images import complete_classes
 from maquette.generation.sample import Request
+from maquette.report.pictures import FOLDER, save_thumbnails
 from maquette.runs.files import write_text
 from maquette.runs.rundir import RunDir
 from maquette.training import prepare
 from maquette.training.checked import Checked
-from maquette.training.checkpoint import resumable
+from maquette.training.checkpoint import all_checkpoints
 from maquette.training.console import counting
-from maquette.training.opening import contents, cut_captions, keep_start, keep_thumbnails, load_base, unused
+from maquette.training.opening import contents, cut_captions, load_base, unused
 from maquette.training.prepare import Job
 from maquette.training.processes import Processes
 from maquette.training.scoring import Scoring, open_scoring
@@ -74,7 +77,7 @@ def ready(found: Checked, directory: RunDir, processes: Processes) -> Ready:
         if part is not None:
             with counting("Encoding", shown=first) as report:
                 part.prepare(report, processes.part)
-    will_be_loaded = bool(resumable(directory.checkpoints))  # a new run's folder was empty
+    will_be_loaded = bool(all_checkpoints(directory.checkpoints))  # a new run's folder was empty
     with counting("Starting values", shown=first) as report:
         job = prepare.assemble(config, family, dataset, held, device, processes, None if will_be_loaded else report)
     share_start(job, processes)
@@ -85,6 +88,19 @@ def ready(found: Checked, directory: RunDir, processes: Processes) -> Ready:
     if processes.count > 1:
         processes.require_same(identity(job, directory, samples))
     return Ready(job, directory, layout, requests, scan, scoring, (*scan.warnings(), *doubts, *job.start.warnings))
+
+
+def keep_start(run: RunDir, job: Job) -> None:
+    """Write down what each layer's start was taken from, where it was not at random."""
+    if job.start.layers:
+        layers = {name: asdict(layer) for name, layer in job.start.layers.items()}
+        write_text(run.start, json.dumps(layers, indent=2) + "\n")
+
+
+def keep_thumbnails(run: RunDir, samples: Sequence[Sample], *, shown: bool) -> None:
+    """Keep small copies of the training pictures, without their metadata, for the report."""
+    pictures = ((decode(s.read(), s.name).rgb, s.caption) for s in samples if not s.is_class)
+    save_thumbnails(run.root / FOLDER, pictures, captions_only=not shown)
 
 
 def share_start(job: Job, processes: Processes) -> None:

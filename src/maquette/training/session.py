@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from maquette.adapters.base import Trainable
 from maquette.adapters.keys import Layout
 from maquette.config.schema import RunConfig
 from maquette.data.sample import Scan
@@ -21,6 +22,7 @@ from maquette.report.html import write_report
 from maquette.runs.events import (
     Event,
     Finished,
+    Group,
     Grouped,
     Saved,
     Started,
@@ -34,18 +36,17 @@ from maquette.runs.rundir import RunDir, create_run
 from maquette.training.best import keep_best
 from maquette.training.checked import checked
 from maquette.training.checkpoint import (
+    all_checkpoints,
     checkpoint_path,
     environment_warnings,
     newest_checkpoint,
     prune,
-    resumable,
     write_checkpoint,
 )
 from maquette.training.console import training_line
 from maquette.training.finish import export_result, export_step
 from maquette.training.guard import check_finite
 from maquette.training.loop import Progress, StepStats, train
-from maquette.training.opening import groups_of
 from maquette.training.prepare import Job
 from maquette.training.previews import make_previews
 from maquette.training.processes import ALONE, Processes
@@ -110,13 +111,13 @@ class Session:
 
     def open(self, *, resume: bool) -> None:
         """Begin the log, or go on with it from the newest checkpoint."""
-        if resume and resumable(self.directory.checkpoints):
+        if resume and all_checkpoints(self.directory.checkpoints):
             self._restore()
         elif self.is_first and self.directory.events.exists():
             keep_until(self.directory.events, -1)  # killed before the first checkpoint: nothing of it counts
         self._tell([Started(self.progress.step, self.job.steps)])
         if self.progress.step == 0:
-            self._tell([Grouped(0, groups_of(self.job.trainable))])
+            self._tell([Grouped(0, _groups(self.job.trainable))])
             self._warn(self.warnings)
 
     def train(self) -> None:
@@ -247,7 +248,7 @@ class Session:
     def _saved(self, path: Path) -> None:
         """What follows a checkpoint. The log says so last: where it does not, a kill came between."""
         self.checkpoint, step = path, self.progress.step
-        prune(self.directory.checkpoints, self.job.config.checkpoints.keep, always=())
+        prune(self.directory.checkpoints, self.job.config.checkpoints.keep)
         self._tell([Saved(step, self.directory.relative(path))])
 
     def _restore(self) -> None:
@@ -282,3 +283,11 @@ class Session:
 
 def _untracked(event: Event) -> None:
     """The tracker of the processes that do not write."""
+
+
+def _groups(trainable: Trainable) -> tuple[Group, ...]:
+    """What is trained, by learning rate, for the report."""
+    return tuple(
+        Group(group.name, group.lr, group.weight_decay, len(group.params), sum(p.numel() for p in group.params))
+        for group in trainable.groups
+    )

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maquette.config.words import has_words
-from maquette.data.caption import Tagged, drawn, expand, in_front
+from maquette.config.words import expand, has_words
+from maquette.data.caption import Tagged, drawn, in_front
 
 
 @pytest.mark.parametrize(

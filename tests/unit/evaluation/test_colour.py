@@ -1,3 +1,5 @@
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 import pytest
@@ -5,8 +7,8 @@ import torch
 from tests.unit.evaluation.fakes import fake_set
 
 from maquette.errors import DataError
-from maquette.evaluation.colour import BINS, SPACES, colour, correlation, histogram, hsv, likeness
-from maquette.evaluation.metric import Picture
+from maquette.evaluation.colour import BINS, SPACES, Mode, Space, colour, correlation, histogram, hsv
+from maquette.evaluation.metric import EvalSet, Picture
 
 
 def colours(seed: int, size: tuple[int, int] = (40, 50)) -> Picture:
@@ -19,6 +21,12 @@ def colours(seed: int, size: tuple[int, int] = (40, 50)) -> Picture:
 
 def plain(red: int, green: int, blue: int) -> Picture:
     return torch.tensor([red, green, blue], dtype=torch.uint8)[:, None, None].expand(3, 6, 7)
+
+
+def likeness(picture: Picture, references: Sequence[Picture], space: Space, mode: Mode) -> float:
+    """The metric on a single picture."""
+    score = colour(mode, [space], "c")(EvalSet([picture], ["a dog"], ["dog"], {"dog": references}))
+    return score.value
 
 
 def bgr(picture: Picture) -> np.ndarray:

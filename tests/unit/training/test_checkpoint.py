@@ -1,4 +1,4 @@
-"""Checkpoints: whole or absent, verified when read, thinned when old."""
+"""Checkpoints: whole or absent, verified when read, deleted when old."""
 
 import json
 import shutil
@@ -18,7 +18,6 @@ from maquette.training.checkpoint import (
     newest_checkpoint,
     prune,
     read_checkpoint,
-    resumable,
     write_checkpoint,
 )
 
@@ -80,7 +79,7 @@ def test_the_newest_is_by_step_not_by_time(tmp_path):
     for step in (900, 1000, 20):
         write_checkpoint(tmp_path, step, pieces(step))
     assert newest_checkpoint(tmp_path).step == 1000
-    assert [path.name for path in resumable(tmp_path)] == ["step-00000020", "step-00000900", "step-00001000"]
+    assert [path.name for path in all_checkpoints(tmp_path)] == ["step-00000020", "step-00000900", "step-00001000"]
 
 
 def test_a_step_that_is_written_again_replaces_the_old_one(tmp_path):
@@ -151,20 +150,14 @@ def test_no_checkpoint_at_all_is_said(tmp_path, there):
         newest_checkpoint(folder)
 
 
-def test_pruning_keeps_the_last_whole_and_the_adapters_of_all(tmp_path):
+def test_pruning_keeps_the_last(tmp_path):
     for step in (10, 20, 30, 40):
         write_checkpoint(tmp_path, step, pieces(step))
-    prune(tmp_path, keep=2, always={"adapter"})
-    assert [path.name for path in resumable(tmp_path)] == ["step-00000030", "step-00000040"]
-    for step in (10, 20):
-        thinned = tmp_path / f"step-{step:08d}"
-        assert files(thinned) == ["adapter.safetensors", "manifest.json"]
-        read = read_checkpoint(thinned)
-        assert list(read.pieces) == ["adapter"]
-        assert same(read.pieces["adapter"], pieces(step)["adapter"])
+    prune(tmp_path, keep=2)
+    assert [path.name for path in all_checkpoints(tmp_path)] == ["step-00000030", "step-00000040"]
     assert newest_checkpoint(tmp_path).step == 40
-    prune(tmp_path, keep=2, always={"adapter"})
-    assert len(all_checkpoints(tmp_path)) == 4
+    prune(tmp_path, keep=2)
+    assert len(all_checkpoints(tmp_path)) == 2
 
 
 def test_pruning_deletes_no_file_of_another(tmp_path):
@@ -172,8 +165,8 @@ def test_pruning_deletes_no_file_of_another(tmp_path):
         write_checkpoint(tmp_path, step, pieces(step))
     (tmp_path / "step-00000010" / "notes.txt").write_text("mine")
     (tmp_path / "notes.txt").write_text("mine")
-    prune(tmp_path, keep=1, always=())
-    assert files(tmp_path / "step-00000010") == ["manifest.json", "notes.txt"]
+    prune(tmp_path, keep=1)
+    assert files(tmp_path / "step-00000010") == ["notes.txt"]
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
@@ -183,28 +176,29 @@ def test_pruning_passes_by_what_it_cannot_read(tmp_path):
     (tmp_path / "step-00000010" / "manifest.json").write_text("{")
     (tmp_path / "step-00000030" / "manifest.json").unlink()
     before = files(tmp_path)
-    prune(tmp_path, keep=1, always=())
+    prune(tmp_path, keep=1)
     assert files(tmp_path) == before
 
 
-def test_pruning_that_is_killed_midway_leaves_no_damage(tmp_path, monkeypatch):
+def test_pruning_that_is_killed_midway_is_finished_by_the_next(tmp_path, monkeypatch):
     for step in (10, 20):
         write_checkpoint(tmp_path, step, pieces(step))
 
-    unlink = Path.unlink
+    unlink, gone = Path.unlink, []
 
     def killed(self: Path, missing_ok: bool = False) -> None:
-        if self.parent.name == "step-00000010" and self.suffix != ".partial":
+        if gone:
             raise KeyboardInterrupt
+        gone.append(self)
         unlink(self, missing_ok)
 
     monkeypatch.setattr(Path, "unlink", killed)
     with pytest.raises(KeyboardInterrupt):
-        prune(tmp_path, keep=1, always={"adapter"})
+        prune(tmp_path, keep=1)
     monkeypatch.undo()
     assert newest_checkpoint(tmp_path).step == 20
-    assert is_intact(tmp_path / "step-00000010")
-    assert list(read_checkpoint(tmp_path / "step-00000010").pieces) == ["adapter"]
+    prune(tmp_path, keep=1)
+    assert [path.name for path in tmp_path.iterdir()] == ["step-00000020"]
 
 
 @pytest.mark.parametrize("moment", ["first file", "second file", "manifest", "rename"])
@@ -278,10 +272,10 @@ def test_the_environment_is_recorded_and_compared(tmp_path):
 
 
 def test_another_format_is_refused_by_number(tmp_path, monkeypatch):
-    monkeypatch.setattr(checkpoint, "SCHEMA", 2)
+    monkeypatch.setattr(checkpoint, "SCHEMA", 3)
     path = write_checkpoint(tmp_path, 1, pieces(1))
     monkeypatch.undo()
-    with pytest.raises(CheckpointError, match="written in format 2; this version of maquette reads format 1"):
+    with pytest.raises(CheckpointError, match="written in format 3; this version of maquette reads format 2"):
         read_checkpoint(path)
 
 
