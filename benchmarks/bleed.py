@@ -18,11 +18,11 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.seen import called
 from maquette.config.load import load_config, load_networks
 from maquette.data.gather import gather
 from maquette.data.image import decode
 from maquette.embedded.folders import style_pictures, write_folder
-from maquette.embedded.vocabulary import HELD_OUT_STYLES
 from maquette.evaluation.bleed import Bleed, bleed
 from maquette.evaluation.judges import NAMES
 from maquette.evaluation.metric import Pictures
@@ -57,8 +57,8 @@ def drawn(wordings: Mapping[str, Wording], base: str, adapter: Path, seeds: int)
 def of_styles(numbers: Sequence[int], pictures: int, out: Path, sets: Sequence[str], *, resume: bool) -> Path:
     """Train a pack of held-out styles; its run's folder."""
     for number in numbers:
-        name, folder = HELD_OUT_STYLES[number], out / "styles" / HELD_OUT_STYLES[number]
-        if not folder.exists():
+        name = called(number)
+        if not (folder := out / "styles" / name).exists():
             write_folder(style_pictures(number, pictures, seed=0, token=name), folder)
     plain = ["preview.every=0", "evaluation.every=0", "logging.trackers=[]", *sets]
     flags = {"SOURCE": out / "styles"}
@@ -107,7 +107,7 @@ def main() -> None:
     made = drawn(wordings, config.model.base, root, options.seeds)
     if options.run is None:
         real: dict[str, Pictures] = {
-            HELD_OUT_STYLES[i]: [tensor(p.image) for p in style_pictures(i, options.pictures, seed=5)] for i in numbers
+            called(i): [tensor(p.image) for p in style_pictures(i, options.pictures, seed=5)] for i in numbers
         }
     else:
         decoded = {id(s): tensor(decode(s.read(), s.name).rgb) for s in samples if not s.is_class}

@@ -12,6 +12,7 @@ from torch import Tensor
 from maquette.config.running import ModelConfig
 from maquette.embedded.render import render
 from maquette.embedded.scene import held_out_subject, with_scene
+from maquette.embedded.vocabulary import HELD_OUT_STYLES
 from maquette.evaluation.judge import Judge
 from maquette.evaluation.metric import Features
 from maquette.generation.batch import Maker, opened
@@ -34,6 +35,11 @@ HELD_OUT: Final = (
     "pixel art of {} on the grass",
 )
 """None of these is a prompt that a run scores itself by."""
+
+
+def called(style: int) -> str:
+    """What a held-out style is called: its name as one word, which a placeholder of new tokens must be."""
+    return HELD_OUT_STYLES[style].replace(" ", "-")
 
 
 @dataclass(frozen=True, slots=True)

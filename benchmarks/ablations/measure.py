@@ -14,11 +14,10 @@ from torch.nn import functional
 
 from benchmarks.ablations.settings import BASE, SUBJECTS, About, Task, line_of, lines_of
 from benchmarks.lines import add_line, read_lines
-from benchmarks.seen import HELD_OUT, among, mean, painted, renders, seen
+from benchmarks.seen import HELD_OUT, among, called, mean, painted, renders, seen
 from maquette.config.load import load_config
 from maquette.embedded.folders import style_pictures, subject_pictures, write_folder
 from maquette.embedded.scene import held_out_subject
-from maquette.embedded.vocabulary import HELD_OUT_STYLES
 from maquette.evaluation.judges import NAMES, JudgeName, load_judge
 from maquette.evaluation.networks import judge_networks
 from maquette.evaluation.wording import with_article
@@ -71,7 +70,7 @@ def trained(task: Task, folder: Path) -> Path:
     sets = [f"training.seed={task.seed}", *QUIET]
     if task.about == "style":
         for number in task.numbers:
-            name = HELD_OUT_STYLES[number]
+            name = called(number)
             write_folder(style_pictures(number, STYLE_PICTURES, seed=0, token=name), folder / "styles" / name)
         sets.append(f"pack.steps_per_concept={task.steps}")
         config = load_config(preset="maquette64-style-lora-pack", flags={"SOURCE": folder / "styles"}, sets=sets)
@@ -117,7 +116,7 @@ def of_base(about: About, number: int) -> dict[str, object]:
 def prompts(about: About, number: int, token: str) -> list[str]:
     """What is asked for. token: the word for a subject; a style is called by its name."""
     if about == "style":
-        return [f"{scene}, in {HELD_OUT_STYLES[number]} style" for scene in SCENES]
+        return [f"{scene}, in {called(number)} style" for scene in SCENES]
     return [text.format(f"{token} {held_out_subject(number).kind}") for text in HELD_OUT]
 
 

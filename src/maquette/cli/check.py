@@ -88,9 +88,10 @@ def _report(config: RunConfig, folder: Path, placeholders: list[str]) -> Report:
 
     family = load_shapes(config.model)
     fit = Fit(training_sizes(config.data, family), upscale=config.data.upscale)
+    is_pack, config = config.pack is not None, unpacked(config)
     words = placeholders or ([] if config.tokens is None else list(config.tokens.placeholders))
-    sources = subject_sources(unpacked(config))
-    if folder.suffix != ".toml" and config.pack is None:
+    sources = subject_sources(config)
+    if folder.suffix != ".toml" and not is_pack:
         return check_folder(sources[0], fit, placeholders=words)
     return check_concepts(str(folder), sources, fit, placeholders=words)
 

@@ -33,6 +33,9 @@ class PackConfig(Section):
     steps_per_concept: Count | None = None
     """training.steps is this times the number of concepts, so that each learns as long as it would alone. Unset:
     training.steps counts. Source: S0 (40000 steps for 28 styles)."""
+    tokens_per_concept: Count | None = None
+    """Each trigger is a placeholder of so many new tokens, as in tokens.placeholders. Unset: triggers are read with the
+    tokens that the base has, which must be able to tell them apart. Source: S1 (2)."""
 
 
 def pack_problems(config: "RunConfig") -> Iterator[tuple[str, str]]:

@@ -1,10 +1,12 @@
-"""A pack as its configuration says it -> a plain one: each folder a concept, and its rank and steps as numbers."""
+"""A pack as its configuration says it -> a plain one: each folder a concept; its rank, steps and tokens as numbers."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 from maquette.config.adapter import FullConfig, NoAdapterConfig
 from maquette.config.data import ConceptConfig
+from maquette.config.layers import Layer
+from maquette.config.load import checked
 from maquette.config.pack import NAME, PackConfig
 from maquette.config.schema import RunConfig
 from maquette.data.folder import Listing, list_folder
@@ -13,10 +15,11 @@ from maquette.errors import ConfigError, DataError
 
 
 def unpacked(config: RunConfig) -> RunConfig:
-    """The same run with its concepts, adapter.rank and training.steps written out; without a pack it is as it was.
+    """The same run with concepts, adapter.rank, training.steps and tokens.placeholders written out.
 
-    Doing it twice changes nothing, so a run's own stored settings can be read again. Raises ConfigError where a number
-    is set to something else than the pack makes of it, DataError where the folder holds no folders of pictures.
+    Without a pack it is as it was. Doing it twice changes nothing, so a run's own stored settings can be read again.
+    Raises ConfigError where a number is set to something else than the pack makes of it, or where what it makes cannot
+    be; DataError where the folder holds no folders of pictures.
     """
     pack = config.pack
     if pack is None:
@@ -39,10 +42,17 @@ def unpacked(config: RunConfig) -> RunConfig:
         steps, before = pack.steps_per_concept * len(concepts), config.training.steps
         _agree("training.steps", steps if before == "auto" else before, steps, "steps_per_concept", concepts)
         tree["training"]["steps"] = steps
-    return RunConfig.model_validate(tree)
+    if pack.tokens_per_concept is not None:
+        names = {
+            concept.trigger: pack.tokens_per_concept for concept in concepts if concept.trigger and not concept.virtual
+        }
+        tree["tokens"] = {**(tree["tokens"] or {}), "placeholders": names}
+        if config.tokens is not None and "placeholders" in config.tokens.model_fields_set:
+            _agree("tokens.placeholders", config.tokens.placeholders, names, "tokens_per_concept", concepts)
+    return checked(RunConfig, tree, [Layer("[pack]", tree)])
 
 
-def _agree(key: str, given: int, wanted: int, name: str, concepts: tuple[ConceptConfig, ...]) -> None:
+def _agree(key: str, given: object, wanted: object, name: str, concepts: tuple[ConceptConfig, ...]) -> None:
     if given != wanted:
         raise ConfigError(
             f"{key} is {given}, and pack.{name} makes it {wanted} for {len(concepts)} concepts. Remove one of the two."

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from maquette.config.adapter import TokensConfig
 from maquette.config.schema import RunConfig
 from maquette.data.buckets import bucket_sizes
 from maquette.data.check import Fit, check_concepts
@@ -68,6 +69,26 @@ def test_numbers_that_contradict_the_pack_are_refused(styles):
         unpacked(packed(styles, pack={"rank_per_concept": 32}, adapter={"kind": "lora", "rank": 16}))
     with pytest.raises(ConfigError, match=r"training.steps is 7, and pack.steps_per_concept makes it 30"):
         unpacked(packed(styles, pack={"steps_per_concept": 10}, training={"steps": 7}))
+
+
+def test_each_trigger_may_have_new_tokens_of_its_own(styles):
+    pack = {"trigger": "style_[name]", "tokens_per_concept": 2, "virtual": ["02"]}
+    run = unpacked(packed(styles, pack=pack, tokens={"lr": 0.01}))
+    assert run.tokens is not None
+    assert (run.tokens.placeholders, run.tokens.lr) == ({"style_00": 2, "style_01": 2}, 0.01)
+    assert unpacked(run) == run
+    assert unpacked(packed(styles, pack=pack)).tokens == TokensConfig(placeholders={"style_00": 2, "style_01": 2})
+
+
+def test_new_tokens_that_a_pack_cannot_have_are_refused(styles):
+    pack = {"tokens_per_concept": 2}
+    with pytest.raises(ConfigError, match=r"tokens.placeholders is {'TOK': 1}, and pack.tokens_per_concept makes it"):
+        unpacked(packed(styles, pack=pack, tokens={"placeholders": {"TOK": 1}}))
+    with pytest.raises(ConfigError, match=r"text_encoder.train changes the text encoder that new tokens"):
+        unpacked(packed(styles, pack=pack, text_encoder={"train": "lora"}))
+    (styles / "02").rename(styles / "low poly")
+    with pytest.raises(ConfigError, match="has 'low poly'; a placeholder is one word"):
+        unpacked(packed(styles, pack=pack))
 
 
 def test_a_prompt_for_all_names_each(styles):
