@@ -56,7 +56,7 @@ def test_a_recipe_starts_and_ends(name: str, bases: Callable[[str], Path], tmp_p
     for part, folder in BESIDE.items():
         if getattr(preset.model, part) is not None:
             settings[f"model.{part}"] = str(bases(folder[0]).joinpath(*folder[1:]))
-    if preset.tokens is not None:
+    if preset.tokens is not None and preset.pack is None:
         prompt = PROMPT.replace("sks", "TOK")
         settings |= {"tokens.words": {"TOK": "dog"}} if preset.tokens.init == "word" else {}  # few words are whole here
     flags = {"SOURCE": photos, "--prompt": prompt, "--base": bases(BASES[name.split("-")[0]])}

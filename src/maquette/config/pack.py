@@ -38,6 +38,21 @@ class PackConfig(Section):
     tokens that the base has, which must be able to tell them apart. Source: S1 (2)."""
 
 
+MADE = {
+    "rank_per_concept": ("adapter", "rank"),
+    "steps_per_concept": ("training", "steps"),
+    "tokens_per_concept": ("tokens", "placeholders"),
+}
+"""What keys of a pack make once its concepts are known: section and key."""
+
+
+def left_to_pack(config: "RunConfig") -> set[str]:
+    """Keys without a value of their own that the pack will make (adapter.rank); none where it has made them."""
+    made = [path for name, path in MADE.items() if config.pack is not None and getattr(config.pack, name) is not None]
+    sections = [(section, key, getattr(config, section)) for section, key in made]
+    return {f"{section}.{key}" for section, key, value in sections if value and key not in value.model_fields_set}
+
+
 def pack_problems(config: "RunConfig") -> Iterator[tuple[str, str]]:
     """What in a configuration contradicts that its concepts are a pack: (dotted path, message)."""
     pack = config.pack

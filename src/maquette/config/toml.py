@@ -3,12 +3,13 @@
 import re
 import textwrap
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from pathlib import Path, PurePath
 
 import tomlkit
 
 from maquette.config.keys import Table, tables
+from maquette.config.pack import left_to_pack
 from maquette.config.schema import RunConfig
 from maquette.config.section import Section
 from maquette.errors import ConfigError
@@ -74,7 +75,8 @@ def _split(dotted: str) -> list[str]:
 def dump(config: RunConfig, *, comments: bool = True) -> str:
     """A configuration as TOML that reads back as the same: every key, with its meaning above it as a comment.
 
-    A key without a value stands as a comment ("# lr ="), a section that is left out as "# [validation]".
+    A key without a value stands as a comment ("# lr ="), as does one that a pack will make by the number of its
+    concepts; a section that is left out as "# [validation]".
     comments: False writes the values alone.
     """
     blocks = ["\n".join(_block(config, table, comments)) for path, table in tables().items() if path]
@@ -94,17 +96,17 @@ def _block(config: RunConfig, table: Table, comments: bool) -> Iterator[str]:
         if comments:
             yield from _comment(_first_line(section.__doc__))
         yield heading
-        yield from _assignments(section, table, comments)
+        yield from _assignments(section, table, comments, left_to_pack(config))
 
 
-def _assignments(section: Section, table: Table, comments: bool) -> Iterator[str]:
+def _assignments(section: Section, table: Table, comments: bool, left: Set[str]) -> Iterator[str]:
     names = [name for name in type(section).model_fields if f"{table.path}.{name}" not in tables()]
     for name in sorted(names, key=lambda name: name != "kind"):
         if comments:
             about = "One of " + ", ".join(table.kinds()) + "." if name == "kind" else _about(section, name)
             yield from _comment(about)
         value = getattr(section, name)
-        if value is None:
+        if value is None or f"{table.path}.{name}" in left:
             yield from [f"# {name} ="] if comments else []
         elif comments and value == _follows(section, name):
             yield f"# {name} = {toml_value(value)}"  # else it would stay behind when what it follows is edited

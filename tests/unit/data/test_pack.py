@@ -5,7 +5,10 @@ import json
 import pytest
 
 from maquette.config.adapter import TokensConfig
+from maquette.config.load import load_config
+from maquette.config.presets import preset_names
 from maquette.config.schema import RunConfig
+from maquette.config.toml import dump
 from maquette.data.buckets import bucket_sizes
 from maquette.data.check import Fit, check_concepts
 from maquette.data.gather import gather, subject_sources
@@ -69,6 +72,15 @@ def test_numbers_that_contradict_the_pack_are_refused(styles):
         unpacked(packed(styles, pack={"rank_per_concept": 32}, adapter={"kind": "lora", "rank": 16}))
     with pytest.raises(ConfigError, match=r"training.steps is 7, and pack.steps_per_concept makes it 30"):
         unpacked(packed(styles, pack={"steps_per_concept": 10}, training={"steps": 7}))
+
+
+@pytest.mark.parametrize("preset", [name for name in preset_names() if load_config(preset=name).pack is not None])
+def test_a_recipe_that_is_written_out_fits_any_number_of_concepts(styles, tmp_path, preset):
+    (tmp_path / "run.toml").write_text(dump(load_config(preset=preset)))
+    own, written = ({"preset": preset}, {"file": tmp_path / "run.toml"})
+    mine, theirs = (unpacked(load_config(flags={"SOURCE": styles}, **which)) for which in (own, written))
+    assert mine == theirs
+    assert len(theirs.concepts) == 3
 
 
 def test_each_trigger_may_have_new_tokens_of_its_own(styles):
