@@ -233,7 +233,8 @@ def test_every_preset_is_named_for_its_family_goal_and_method(name: str):
     config = load_config(preset=name)
     assert goal in {"subject", "style", "face"}
     assert config.adapter.kind == {"inversion": "none"}.get(method, method)
-    assert (config.tokens is not None) == (method == "inversion" or "pivotal" in name)
+    of_pack = config.pack is not None and config.pack.tokens_per_concept is not None
+    assert (config.tokens is not None) == (method == "inversion" or "pivotal" in name or of_pack)
     others = {"kandinsky22decoder": (768,), "kandinsky22prior": (None,), "maquette64": (None,)}
     assert (
         config.data.resolution
