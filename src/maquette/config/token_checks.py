@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from maquette.config.adapter import FullConfig, NoAdapterConfig
+from maquette.config.pack import left_to_pack
 from maquette.config.words import names_in
 
 if TYPE_CHECKING:
@@ -39,7 +40,8 @@ def _placeholders(config: "RunConfig") -> Iterator[tuple[str, str]]:
         yield "tokens.placeholders", "differ in capitals only, which other tools do not tell apart; rename one."
     if tokens.init != "word" and tokens.words:
         yield "tokens.words", 'has no effect without tokens.init = "word"; set it, or remove them.'
-    if tokens.init == "word" and (odd := sorted(tokens.placeholders.keys() ^ tokens.words.keys())):
+    is_known = "tokens.placeholders" not in left_to_pack(config)
+    if tokens.init == "word" and is_known and (odd := sorted(tokens.placeholders.keys() ^ tokens.words.keys())):
         yield "tokens.words", f"must name one word for each of tokens.placeholders; they differ in {', '.join(odd)}."
     prompts = [("class_images.prompt", config.class_images.prompt)] if config.class_images else []
     prompts += [("preservation.class_prompt", config.preservation.class_prompt)] if config.preservation else []

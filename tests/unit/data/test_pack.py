@@ -89,6 +89,10 @@ def test_each_trigger_may_have_new_tokens_of_its_own(styles):
     assert run.tokens is not None
     assert (run.tokens.placeholders, run.tokens.lr) == ({"style_00": 2, "style_01": 2}, 0.01)
     assert unpacked(run) == run
+    words = {"init": "word", "words": {"style_00": "line", "style_01": "sketch"}}
+    assert unpacked(packed(styles, pack=pack, tokens=words)).tokens.words == words["words"]
+    with pytest.raises(ConfigError, match="they differ in style_01"):
+        unpacked(packed(styles, pack=pack, tokens={"init": "word", "words": {"style_00": "line"}}))
     assert unpacked(packed(styles, pack=pack)).tokens == TokensConfig(placeholders={"style_00": 2, "style_01": 2})
 
 
