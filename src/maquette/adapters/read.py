@@ -24,7 +24,7 @@ from maquette.runs.rundir import RAW, STEPS
 
 logger = logging.getLogger(__name__)
 
-ROLES: Mapping[str, str] = {
+PARTS: Mapping[str, str] = {
     ".lora_down.weight": "down",
     ".lora_up.weight": "up",
     ".lora_mid.weight": "mid",
@@ -161,14 +161,14 @@ def group(
     tensors: Mapping[str, Tensor], layout: Layout, metadata: Mapping[str, str], file: Path
 ) -> dict[Place, dict[str, Tensor]]:
     """The tensors by layer and role. Raises CheckpointError, naming them, where any is left over."""
-    ends = sorted(ROLES, key=len, reverse=True)
+    ends = sorted(PARTS, key=len, reverse=True)
     grouped: dict[Place, dict[str, Tensor]] = {}
     strange = []
     for key, tensor in tensors.items():
         end = next((end for end in ends if key.endswith(end)), "")
         place = layout.aliases.get(key.removesuffix(end).removeprefix("base_model.model."))
         if end and place is not None:
-            grouped.setdefault(place, {})[ROLES[end]] = tensor
+            grouped.setdefault(place, {})[PARTS[end]] = tensor
         else:
             strange.append(key)
     if strange:

@@ -34,7 +34,7 @@ from maquette.runs.rundir import RunDir
 from maquette.training.prepare import Job
 from maquette.training.previews import painted, told_if_black
 
-ROLES: Final[Mapping[Learned, str]] = {"subject": "instance", "style": "style", "face": "face"}
+LIKENESS: Final[Mapping[Learned, str]] = {"subject": "instance", "style": "style", "face": "face"}
 """The role of the network that likeness is measured by."""
 
 REFERENCES = 64
@@ -178,7 +178,7 @@ def check_scorers(config: RunConfig, wordings: Mapping[int, Wording]) -> None:
     check_networks(networks)
     if config.model.base in EMBEDDED:
         return
-    needed = ["image", *(ROLES[named.learned] for named in list(wordings.values())[:1])]
+    needed = ["image", *(LIKENESS[named.learned] for named in list(wordings.values())[:1])]
     if missing := [role for role in needed if not _names_own(networks, role)]:
         raise ConfigError(
             f"evaluation.networks names no network for: {', '.join(missing)}. The embedded judge, their default, knows "
