@@ -1,9 +1,10 @@
 """Whether each trigger of a pack calls its own style: python -m benchmarks.bleed [--styles 8] [--out bleed]
 
-Trains the preset maquette64-style-lora-pack on held-out styles of the embedded world, draws the same scenes under each
-trigger and under none, and compares them with pictures of each style that training did not see. Prints the bleed matrix
-and writes it as OUT/bleed-NETWORK.svg and OUT/bleed.json, once for each judge. A run in OUT that was broken off goes on
-with --resume. With --run RUN, a run that exists (of any base) is read instead, against its own training pictures.
+Trains the preset maquette64-style-lora-pack on held-out styles of the embedded world, whose new tokens start as words
+that are near (--random: at random), draws the same scenes under each trigger and under none, and compares them with
+pictures of each style that training did not see. Prints the bleed matrix and writes it as OUT/bleed-NETWORK.svg and
+OUT/bleed.json, once for each judge. A run in OUT that was broken off goes on with --resume. With --run RUN, a run that
+exists (of any base) is read instead, against its own training pictures.
 """
 
 import argparse
@@ -18,7 +19,7 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.seen import called
+from benchmarks.seen import called, near
 from maquette.config.load import load_config, load_networks
 from maquette.data.gather import gather
 from maquette.data.image import decode
@@ -94,13 +95,15 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=12)
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--out", type=Path, default=Path("bleed"))
+    parser.add_argument("--random", action="store_true", help="start new tokens at random")
     parser.add_argument("--run", type=Path)
     parser.add_argument("--networks", type=Path, help="TOML file of networks; the embedded judges without one")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--resume", action="store_true")
     options = parser.parse_args()
     numbers = range(options.styles)
-    root = options.run or of_styles(numbers, options.pictures, options.out, options.set, resume=options.resume)
+    sets = [*([] if options.random else near(numbers)), *options.set]
+    root = options.run or of_styles(numbers, options.pictures, options.out, sets, resume=options.resume)
     config = load_config(RunDir(root).config)
     samples = gather(config).usable()
     wordings = {config.concepts[i].trigger or str(i): named for i, named in wordings_of(config, samples).items()}

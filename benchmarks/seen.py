@@ -1,6 +1,6 @@
 """What a judge sees in pictures of a concept: likeness to references, and whether they show what was asked for."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -37,9 +37,28 @@ HELD_OUT: Final = (
 """None of these is a prompt that a run scores itself by."""
 
 
+NEAR: Final[Mapping[str, str]] = {
+    "neon": "chalk",
+    "sepia": "photo",
+    "papercut": "crayon",
+    "woodcut": "ink sketch",
+    "knitted": "mosaic",
+    "x-ray": "blueprint",
+    "risograph": "halftone",
+    "low poly": "pixel art",
+}
+"""For each held-out style the name of a nearby one that the base knows, which new tokens start as."""
+
+
 def called(style: int) -> str:
     """What a held-out style is called: its name as one word, which a placeholder of new tokens must be."""
     return HELD_OUT_STYLES[style].replace(" ", "-")
+
+
+def near(styles: Sequence[int]) -> list[str]:
+    """The settings with which the new tokens of held-out styles start as words that are near."""
+    words = ", ".join(f'{called(style)} = "{NEAR[HELD_OUT_STYLES[style]]}"' for style in styles)
+    return ['tokens.init="word"', f"tokens.words={{{words}}}"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from benchmarks.ablations.settings import BASE, SUBJECTS, About, Task, line_of, lines_of
 from benchmarks.lines import add_line, read_lines
-from benchmarks.seen import HELD_OUT, among, called, mean, painted, renders, seen
+from benchmarks.seen import HELD_OUT, among, called, mean, near, painted, renders, seen
 from maquette.config.load import load_config
 from maquette.embedded.folders import style_pictures, subject_pictures, write_folder
 from maquette.embedded.scene import held_out_subject
@@ -72,7 +72,7 @@ def trained(task: Task, folder: Path) -> Path:
         for number in task.numbers:
             name = called(number)
             write_folder(style_pictures(number, STYLE_PICTURES, seed=0, token=name), folder / "styles" / name)
-        sets.append(f"pack.steps_per_concept={task.steps}")
+        sets += [f"pack.steps_per_concept={task.steps}", *near(task.numbers)]
         config = load_config(preset="maquette64-style-lora-pack", flags={"SOURCE": folder / "styles"}, sets=sets)
         return run(config, out=folder / "run").root
     setting = next(each for each in SUBJECTS if each.name == task.setting)
