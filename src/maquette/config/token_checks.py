@@ -33,7 +33,8 @@ def _placeholders(config: "RunConfig") -> Iterator[tuple[str, str]]:
     assert tokens is not None
     if wrong := [name for name in tokens.placeholders if not re.fullmatch(r"[A-Za-z0-9][\w-]*", name, re.ASCII)]:
         allowed = 'a placeholder is one word of letters, digits, "-" and "_", since it names a file too'
-        yield "tokens.placeholders", f"has {', '.join(map(repr, wrong))}; {allowed}."
+        cure = " Rename its folder, or set pack.trigger." if config.pack is not None else ""
+        yield "tokens.placeholders", f"has {', '.join(map(repr, wrong))}; {allowed}.{cure}"
     if not tokens.placeholders:
         yield "tokens.placeholders", "is empty; name the words that new tokens stand for, such as { TOK = 2 }."
     if len({name.lower() for name in tokens.placeholders}) < len(tokens.placeholders):
