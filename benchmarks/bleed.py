@@ -3,8 +3,8 @@
 Trains the preset maquette64-style-lora-pack on held-out styles of the embedded world, whose new tokens start as words
 that are near (--random: at random), draws the same scenes under each trigger and under none, and compares them with
 pictures of each style that training did not see. Prints the bleed matrix and writes it as OUT/bleed-NETWORK.svg and
-OUT/bleed.json, once for each judge. A run in OUT that was broken off goes on with --resume. With --run RUN, a run that
-exists (of any base) is read instead, against its own training pictures.
+OUT/bleed.json, once for each judge, and the pictures as OUT/grid.png. A run in OUT that was broken off goes on with
+--resume. With --run RUN, a run that exists (of any base) is read instead, against its own training pictures.
 """
 
 import argparse
@@ -32,6 +32,8 @@ from maquette.evaluation.probes import defaults
 from maquette.evaluation.wording import Wording
 from maquette.families.load import EMBEDDED
 from maquette.generation.batch import Maker, opened
+from maquette.generation.files import to_image
+from maquette.generation.grid import write_grid
 from maquette.generation.sample import Request, painter
 from maquette.report.heatmap import heat_map
 from maquette.runs.files import write_text
@@ -71,6 +73,13 @@ def of_styles(numbers: Sequence[int], pictures: int, out: Path, sets: Sequence[s
 def tensor(image: Image.Image) -> torch.Tensor:
     """A picture as metrics take it."""
     return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
+
+
+def sheet(
+    real: Mapping[str, Pictures], made: Mapping[str, Pictures], seeds: int
+) -> list[tuple[str, list[Image.Image]]]:
+    """A row for each concept: two real pictures, then the scenes under its trigger."""
+    return [(name, [to_image(p) for p in (*real[name][:2], *made[name][::seeds])]) for name in real]
 
 
 def show(matrix: Bleed, out: Path) -> None:
@@ -126,6 +135,7 @@ def main() -> None:
     matrices = [bleed(getattr(networks, role), made, real) for networks in opened_networks]
     for matrix in matrices:
         show(matrix, options.out)
+    write_grid(options.out / "grid.png", sheet(real, made, options.seeds))
     write_text(options.out / "bleed.json", json.dumps([asdict(matrix) for matrix in matrices], indent=2) + "\n")
 
 
