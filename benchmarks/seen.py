@@ -86,10 +86,14 @@ def seen(
 
 
 def painted(
-    adapter: Path | None, prompts: Sequence[str], seeds: Sequence[int], base: str | ModelConfig = "maquette-64"
+    adapter: Path | Sequence[Path] | None,
+    prompts: Sequence[str],
+    seeds: Sequence[int],
+    base: str | ModelConfig = "maquette-64",
 ) -> list[Picture]:
-    """Pictures by a base with an adapter, the seeds of each prompt together."""
-    maker = Maker(base, [] if adapter is None else [(adapter, 1.0)])
+    """Pictures by a base with an adapter, or with several, the seeds of each prompt together."""
+    adapters = [adapter] if isinstance(adapter, Path) else adapter or ()
+    maker = Maker(base, [(each, 1.0) for each in adapters])
     with opened(maker) as family, painter(family) as paint:
         asked = [Request(prompt=p, seed=s, steps=SAMPLING_STEPS, guidance=GUIDANCE) for p in prompts for s in seeds]
         return [paint(request) for request in asked]

@@ -7,7 +7,8 @@ with their prompts, and with the other prompts for comparison. Prints a table, a
 OUT/grid.png: photos, before and after for each subject.
 
 --base is what `maquette world pretrain --publish` wrote, or any base of 64 pixels; --prior or --decoder is the other
-half of one that has two. A run in OUT that is finished is not trained again.
+half of one that has two, and --beside the OUT of an earlier call that trained this half on the same subjects: both are
+worn then. A run in OUT that is finished is not trained again.
 """
 
 import argparse
@@ -83,7 +84,7 @@ class Row:
 
 def trained(number: int, model: ModelConfig, out: Path, preset: str, sets: Sequence[str]) -> Path:
     """The run that learns a subject."""
-    target = RunDir(out / f"subject-{number:02d}")
+    target = run_of(number, out)
     if is_finished(target):
         return target.root
     photos = photos_of(number, out)
@@ -94,6 +95,11 @@ def trained(number: int, model: ModelConfig, out: Path, preset: str, sets: Seque
     settings = [f"{key}={value}" for key, value in {**SMALL, **halves, **given}.items()]
     config = load_config(preset=preset, flags={"SOURCE": photos, "--base": model.base}, sets=settings)
     return run(config, out=target.root, resume=target.config.is_file()).root
+
+
+def run_of(number: int, out: Path) -> RunDir:
+    """The run of a subject."""
+    return RunDir(out / f"subject-{number:02d}")
 
 
 def photos_of(number: int, out: Path) -> Path:
@@ -146,6 +152,7 @@ def main() -> None:
     parser.add_argument("--base", required=True)
     parser.add_argument("--prior")
     parser.add_argument("--decoder")
+    parser.add_argument("--beside", type=Path, metavar="OUT", help="where the other half was trained")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--subjects", type=int, default=3, help="how many")
     parser.add_argument("--seeds", type=int, default=1, help="pictures of each prompt")
@@ -157,9 +164,11 @@ def main() -> None:
     console = Console(width=120)
     seeds, rows, sheet = range(500, 500 + options.seeds), [], []
     for number in range(options.subjects):
-        adapter = trained(number, model, options.out, preset, options.set)
+        adapters = [trained(number, model, options.out, preset, options.set)]
+        if options.beside is not None:
+            adapters.append(run_of(number, options.beside).root)
         prompts = [text.format(f"{TOKEN} {held_out_subject(number).kind}") for text in HELD_OUT]
-        before, after = (painted(worn, prompts, seeds, model) for worn in (None, adapter))
+        before, after = (painted(worn, prompts, seeds, model) for worn in (None, adapters))
         rows += [judged(name, number, before, after) for name in NAMES]
         photos = [Image.open(file).convert("RGB") for file in sorted(photos_of(number, options.out).glob("*.png"))]
         sheet += [
