@@ -59,4 +59,4 @@ def test_each_trigger_of_a_pack_of_eight_calls_its_own_style(tmp_path: Path) -> 
         learned, base = bleed(style, after, real), bleed(style, before, real)
         assert abs(contrast(base)) < 0.1  # whose text encoder has read none of these words
         assert contrast(learned) > 0.3
-        assert learned.called >= 0.5
+        assert learned.called >= 3 / 8  # 1 by chance
