@@ -59,7 +59,7 @@ def test_what_grows_with_repeats_is_laid_around_its_value():
     def deficient(counts: torch.Tensor) -> torch.Tensor:
         return counts @ values.square() / 50 - (counts @ values / 50).square()
 
-    low, high = interval_around(float(spread), deficient, 50)
+    low, high = interval_around(float(spread), deficient, 50, bootstrap.DRAWS)
     assert (low + high) / 2 == pytest.approx(float(spread), abs=0.1 * (high - low))
 
 

@@ -24,8 +24,8 @@ def plain(red: int, green: int, blue: int) -> Picture:
 
 
 def likeness(picture: Picture, references: Sequence[Picture], space: Space, mode: Mode) -> float:
-    """The metric on a single picture."""
-    score = colour(mode, [space], "c")(EvalSet([picture], ["a dog"], ["dog"], {"dog": references}))
+    """The metric on a single picture, given twice since a score has an interval."""
+    score = colour(mode, [space], "c")(EvalSet([picture] * 2, ["a dog"] * 2, ["dog"] * 2, {"dog": references}))
     return score.value
 
 
